@@ -1,0 +1,1 @@
+"""The demo model: handwritten digits, on scikit-learn's bundled data."""
