@@ -1,0 +1,39 @@
+"""States of a version and the rules between them."""
+
+from __future__ import annotations
+
+from django.db import models
+
+
+class VersionState(models.TextChoices):
+    """How far a version has come. Only a published one can be routed to."""
+
+    DRAFT = "draft", "Draft"
+    VALIDATED = "validated", "Validated"
+    SIGNED = "signed", "Signed"
+    APPROVED = "approved", "Approved"
+    PUBLISHED = "published", "Published"
+    RETIRED = "retired", "Retired"
+    FAILED = "failed", "Failed"
+
+
+# A model that demands signatures or approval narrows these; nothing widens them.
+TRANSITIONS: dict[VersionState, frozenset[VersionState]] = {
+    VersionState.DRAFT: frozenset({VersionState.VALIDATED, VersionState.FAILED}),
+    VersionState.VALIDATED: frozenset({VersionState.SIGNED, VersionState.PUBLISHED, VersionState.FAILED}),
+    VersionState.SIGNED: frozenset({VersionState.APPROVED, VersionState.PUBLISHED, VersionState.FAILED}),
+    VersionState.APPROVED: frozenset({VersionState.PUBLISHED, VersionState.FAILED}),
+    VersionState.PUBLISHED: frozenset({VersionState.RETIRED}),
+    VersionState.RETIRED: frozenset({VersionState.PUBLISHED}),
+    VersionState.FAILED: frozenset({VersionState.VALIDATED}),
+}
+
+IMMUTABLE_STATES = frozenset(VersionState) - {VersionState.DRAFT, VersionState.FAILED}
+"""In these a version's files and configuration never change again."""
+
+PUBLISHABLE_STATES = frozenset({VersionState.VALIDATED, VersionState.SIGNED, VersionState.APPROVED})
+
+
+def may_move(current: str, target: VersionState) -> bool:
+    """Whether a version may go from one state to another."""
+    return target in TRANSITIONS[VersionState(current)]

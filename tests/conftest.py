@@ -1,0 +1,3 @@
+"""Fixtures of the whole suite: real servers, each started on demand."""
+
+pytest_plugins = ["tests.support.triton"]
