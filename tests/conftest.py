@@ -1,3 +1,3 @@
 """Fixtures of the whole suite: real servers, each started on demand."""
 
-pytest_plugins = ["tests.support.triton"]
+pytest_plugins = ["tests.support.triton", "tests.support.services", "tests.support.stack"]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from django.db.models import QuerySet
+from django.db.models import Q, QuerySet
+from django.utils import timezone
 
 from controlplane.access.errors import KeyNotFoundError, PlanNotFoundError, ProjectNotFoundError
 from controlplane.access.models import ApiKey, Plan, Project
@@ -15,6 +16,29 @@ DEFAULT_PLAN = "local"
 def list_keys() -> QuerySet[ApiKey]:
     """All keys, newest first, with project, organisation and plan."""
     return ApiKey.objects.select_related("project__organisation", "plan").order_by("-id")
+
+
+def search_keys(*, text: str = "", state: str = "", organisation: str = "", project: str = "") -> QuerySet[ApiKey]:
+    """Keys whose label, id or owner holds a text, and that are in a state and of an organisation and project, if given.
+
+    Args:
+        text: any part of the label, the public id or the owner.
+        state: ``active``, ``expired`` or ``revoked``, as `ApiKey.state` has it.
+        organisation: a slug.
+        project: a slug.
+    """
+    keys = list_keys()
+    if text:
+        keys = keys.filter(Q(label__icontains=text) | Q(key_id__icontains=text) | Q(owner__icontains=text))
+    if state:
+        expired = Q(expires_at__isnull=False, expires_at__lte=timezone.now())
+        keys = {
+            "revoked": keys.exclude(revoked_at=None),
+            "expired": keys.filter(expired, revoked_at=None),
+            "active": keys.exclude(expired).filter(revoked_at=None),
+        }[state]
+    exact = {"project__organisation__slug": organisation, "project__slug": project}
+    return keys.filter(**{name: value for name, value in exact.items() if value})
 
 
 def get_key(key_id: str) -> ApiKey:

@@ -6,12 +6,12 @@ import logging
 from collections.abc import Iterable
 from typing import Any
 
-from celery import current_app
 from django.db import models, transaction
 from kombu.exceptions import OperationalError
 
 from controlplane.audit.domain import Actor
 from controlplane.audit.models import AuditEvent, PendingChange
+from controlplane.celery import app as celery
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +59,7 @@ def enqueue_after_commit(task: str, *arguments: int | str) -> None:
 
     def send() -> None:
         try:
-            current_app.send_task(task, args=list(arguments))
+            celery.send_task(task, args=list(arguments))
         except (OperationalError, OSError) as error:
             logger.warning("the broker did not take %s; the controller will hand it out again: %s", task, error)
 

@@ -25,9 +25,7 @@ def search_models(*, text: str = "", task: str = "", framework: str = "", owner:
     """
     models = list_models().annotate(versions_count=Count("versions"))
     if text:
-        models = models.filter(
-            Q(slug__icontains=text) | Q(title__icontains=text) | Q(description__icontains=text)
-        )
+        models = models.filter(Q(slug__icontains=text) | Q(title__icontains=text) | Q(description__icontains=text))
     exact = {"task": task, "framework": framework, "owner": owner}
     return models.filter(**{name: value for name, value in exact.items() if value})
 
@@ -70,14 +68,14 @@ def default_version(model: RegisteredModel) -> ModelVersion | None:
 
 
 def list_aliases(slug: str) -> QuerySet[Alias]:
-    """A model's aliases by name, each with its last moves, newest first.
+    """A model's aliases by name, each with its last moves in ``recent_moves``, newest first.
 
     Raises:
         ModelNotFoundError: there is no such model.
     """
     moves = AliasMove.objects.select_related("from_version", "to_version").order_by("-id")[:HISTORY_LENGTH]
     aliases = get_model(slug).aliases.select_related("model", "version").order_by("name")
-    return aliases.prefetch_related(Prefetch("moves", queryset=moves))
+    return aliases.prefetch_related(Prefetch("moves", queryset=moves, to_attr="recent_moves"))
 
 
 def get_alias(slug: str, name: str) -> Alias:

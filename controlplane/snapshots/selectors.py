@@ -6,7 +6,8 @@ from datetime import timedelta
 from functools import cache
 
 from django.db import transaction
-from django.db.models import QuerySet
+from django.db.models import QuerySet, Subquery
+from django.db.models.functions import Coalesce
 from django.utils import timezone
 
 from controlplane.env import control_settings
@@ -15,6 +16,8 @@ from controlplane.wire.signing import Signer
 from controlplane.wire.snapshot import Entry, encode_snapshot
 
 LOST_AFTER = timedelta(minutes=15)
+SILENT_AFTER = timedelta(minutes=1)
+"""A gateway polls at least every 20 seconds."""
 
 
 @cache
@@ -58,3 +61,16 @@ def list_gateways() -> QuerySet[Gateway]:
 def is_lost(gateway: Gateway) -> bool:
     """Whether a gateway was silent for so long that nothing waits for it any more."""
     return timezone.now() - gateway.seen_at > LOST_AFTER
+
+
+def gateway_state(gateway: Gateway) -> str:
+    """``live``, ``silent`` (missed several of its polls) or ``lost``."""
+    if is_lost(gateway):
+        return "lost"
+    return "silent" if timezone.now() - gateway.seen_at > SILENT_AFTER else "live"
+
+
+def gateways_with_head() -> QuerySet[Gateway]:
+    """All gateways, each with `head`, the snapshot's revision now."""
+    head = SnapshotHead.objects.filter(pk=1).values("revision")
+    return list_gateways().annotate(head=Coalesce(Subquery(head), 0))

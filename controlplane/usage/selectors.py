@@ -35,12 +35,19 @@ def usage_totals(
     if since is not None:
         usage = usage.filter(hour__gte=since)
     sums = usage.aggregate(
-        requests=Sum("requests", default=0),
-        failures=Sum("requests", filter=Q(cause=Cause.MODEL), default=0),
-        rows=Sum("rows", default=0),
-        bytes_in=Sum("bytes_in", default=0),
-        bytes_out=Sum("bytes_out", default=0),
-        duration_us=Sum("duration_us", default=0),
+        total_requests=Sum("requests", default=0),
+        total_failures=Sum("requests", filter=Q(cause=Cause.MODEL), default=0),
+        total_rows=Sum("rows", default=0),
+        total_bytes_in=Sum("bytes_in", default=0),
+        total_bytes_out=Sum("bytes_out", default=0),
+        total_duration_us=Sum("duration_us", default=0),
     )
-    duration_us = sums.pop("duration_us")
-    return UsageTotals(**sums, average_ms=duration_us / sums["requests"] / 1000 if sums["requests"] else 0.0)
+    requests = sums["total_requests"]
+    return UsageTotals(
+        requests=requests,
+        failures=sums["total_failures"],
+        rows=sums["total_rows"],
+        bytes_in=sums["total_bytes_in"],
+        bytes_out=sums["total_bytes_out"],
+        average_ms=sums["total_duration_us"] / requests / 1000 if requests else 0.0,
+    )

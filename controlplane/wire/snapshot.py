@@ -143,7 +143,10 @@ ValueT = TypeVar("ValueT", KeyEntry, ModelEntry, ServerEntry)
 
 def encode_value(value: KeyEntry | ModelEntry | ServerEntry) -> bytes:
     """An entry's value as msgpack; equal values give equal bytes (maps are written in sorted order)."""
-    return msgspec.msgpack.encode(value, order="deterministic")
+    if isinstance(value, ModelEntry):  # msgspec's own ordering knows only maps with keys of text
+        aliases, versions = dict(sorted(value.aliases.items())), dict(sorted(value.versions.items()))
+        value = msgspec.structs.replace(value, aliases=aliases, versions=versions)
+    return _encoder.encode(value)
 
 
 def decode_value(entry: Entry) -> KeyEntry | ModelEntry | ServerEntry | None:
