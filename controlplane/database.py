@@ -31,6 +31,8 @@ def _sqlite(path: str) -> dict[str, Any]:
             "transaction_mode": "IMMEDIATE",
             "init_command": "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL;",
         },
+        # Tests with several threads must meet the locks of a real file, not those of a shared in-memory database.
+        "TEST": {"NAME": f"{path}.test"},
     }
 
 

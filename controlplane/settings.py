@@ -34,7 +34,8 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 INSTALLED_APPS = [
-    "unfold",
+    # Basic: the site is ours (ui.site), not the one that unfold would put in its place.
+    "unfold.apps.BasicAppConfig",
     "controlplane.ui.apps.UiConfig",
     "controlplane.ui.apps.ControlPlaneAdminConfig",
     "django.contrib.auth",
@@ -144,7 +145,15 @@ CELERY_TASK_REJECT_ON_WORKER_LOST = True
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_BROKER_CONNECTION_RETRY_ON_STARTUP = True
 # A write must not wait for a broker that is away: the controller hands out again what was not delivered.
-CELERY_BROKER_TRANSPORT_OPTIONS = {"socket_connect_timeout": 2, "socket_timeout": 10, "visibility_timeout": 3600}
+CELERY_BROKER_TRANSPORT_OPTIONS = {
+    "socket_connect_timeout": 2,
+    "socket_timeout": 10,
+    "visibility_timeout": 3600,
+    "max_retries": 1,
+    "interval_start": 0,
+    "interval_step": 0.1,
+    "interval_max": 0.1,
+}
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "controlplane"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

@@ -14,7 +14,7 @@ import time
 import uuid
 from collections.abc import Callable
 
-from django.db import close_old_connections
+from django.db import close_old_connections, connection
 from django.db.utils import DatabaseError
 
 from controlplane.audit.models import PendingChange
@@ -60,12 +60,15 @@ class Controller:
         ]
         for loop in loops:
             loop.start()
-        while not self._stopping.wait(LEASE_S / 3):
-            self._renew()
-        for loop in loops:
-            loop.join(timeout=LEASE_S)
-        if self._lease is not None:
-            release(self._lease)
+        try:
+            while not self._stopping.wait(LEASE_S / 3):
+                self._renew()
+            for loop in loops:
+                loop.join(timeout=LEASE_S)
+            if self._lease is not None:
+                release(self._lease)
+        finally:
+            connection.close()
 
     def _renew(self) -> None:
         try:
@@ -93,6 +96,7 @@ class Controller:
                     logger.exception("%s broke; it will be tried again", name)
                 close_old_connections()
             self._stopping.wait(max(0.0, interval_s - (time.monotonic() - started)))
+        connection.close()
 
     def _build_snapshot(self) -> None:
         lease = self._lease

@@ -167,9 +167,7 @@ def test_grpc_says_the_same(stack: Stack, bad_model: str) -> None:
             client.infer(bad_model, [request])
         assert refused.value.status() == "StatusCode.UNAUTHENTICATED"
         with pytest.raises(InferenceServerException) as unknown:
-            client.infer(
-                "no-such-model", [request], headers={"authorization": f"Bearer {stack.values['API_KEY']}"}
-            )
+            client.infer("no-such-model", [request], headers={"authorization": f"Bearer {stack.values['API_KEY']}"})
         assert unknown.value.status() == "StatusCode.NOT_FOUND"
 
 
