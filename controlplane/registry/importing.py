@@ -224,7 +224,8 @@ def _settle(actor: Actor, version: ModelVersion, inspection: OnnxInspection, fin
     failure = "; ".join(f"{finding.path}: {finding.message}" for finding in findings if has_errors([finding]))
     if not failure:
         try:
-            version.config = render_config(configuration_of(version, inspection))
+            config = configuration_of(version, inspection)
+            version.config, version.max_batch_size = render_config(config), config.max_batch_size
         except ModelRepositoryError as error:
             failure = str(error)
             findings = [*findings, Finding(error.code, MODEL_FILE, str(error))]
@@ -232,7 +233,7 @@ def _settle(actor: Actor, version: ModelVersion, inspection: OnnxInspection, fin
     version.findings = [finding.to_dict() for finding in findings]
     version.inputs = [spec.to_dict() for spec in inspection.inputs]
     version.outputs = [spec.to_dict() for spec in inspection.outputs]
-    version.save(update_fields=["config", "inspection", "findings", "inputs", "outputs"])
+    version.save(update_fields=["config", "max_batch_size", "inspection", "findings", "inputs", "outputs"])
     move_version(version, VersionState.FAILED if failure else VersionState.VALIDATED, failure=failure)
     record(
         actor, action="registry.validate_version", target=version, after={"state": version.state, "failure": failure}

@@ -62,6 +62,7 @@ class ModelVersion(models.Model):
     findings = models.JSONField(default=list)
     backend = models.CharField(max_length=50, default="onnxruntime")
     config = models.TextField(blank=True, help_text="config.pbtxt as derived from the artifact, before pool settings.")
+    max_batch_size = models.PositiveIntegerField(default=0, help_text="0: the model does not batch.")
     inspection = models.JSONField(default=dict, help_text="What inspecting the artifact found.")
     inputs = models.JSONField(default=list, help_text="Tensors as in V2 metadata: name, datatype, shape.")
     outputs = models.JSONField(default=list)

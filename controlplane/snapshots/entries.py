@@ -58,6 +58,7 @@ def _model(model: RegisteredModel, versions: list[ModelVersion], servers: dict[i
             semver=version.semver,
             triton_name=version.triton_name,
             servers=tuple(servers.get(version.pk, ())),
+            batched=version.max_batch_size > 0,
         )
         for version in versions
     }
@@ -67,6 +68,7 @@ def _model(model: RegisteredModel, versions: list[ModelVersion], servers: dict[i
         slug=model.slug,
         default_version=aliases.get(model.default_alias),
         aliases=aliases,
+        default_alias=model.default_alias,
         versions=routes,
         timeout_s=model.timeout_s,
         max_body_bytes=model.max_body_bytes,

@@ -61,6 +61,27 @@ GRPC_STATUS: dict[ErrorKind, int] = {
     ErrorKind.INTERNAL: 13,
 }
 
+GRPC_AS_HTTP: dict[int, int] = {
+    0: 200,
+    1: 499,
+    2: 500,
+    3: 400,
+    4: 504,
+    5: 404,
+    6: 409,
+    7: 403,
+    8: 429,
+    9: 400,
+    10: 409,
+    11: 400,
+    12: 501,
+    13: 500,
+    14: 503,
+    15: 500,
+    16: 401,
+}
+"""The HTTP status that a gRPC status amounts to. Source: google/rpc/code.proto."""
+
 
 class ControlPlaneError(Exception):
     """The root of every error this project raises on purpose.

@@ -46,12 +46,14 @@ class VersionRoute(msgspec.Struct, frozen=True, omit_defaults=True):
         number: the version's number; also its folder's name in the repository.
         triton_name: its model name in Triton, ``<slug>.v<number>``.
         servers: ids of the servers on which this version was seen READY.
+        batched: the first dimension of its inputs counts rows; a version without it takes one row a request.
     """
 
     number: int
     semver: str
     triton_name: str
     servers: tuple[int, ...] = ()
+    batched: bool = False
 
 
 class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -61,6 +63,7 @@ class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         number: the model's number in usage records.
         default_version: the version behind the default alias; None while it points nowhere.
         aliases: alias -> version number.
+        default_alias: the alias that the bare name follows; naming it is no different.
         versions: published versions only, by number.
         timeout_s: how long the gateway waits for the first byte of an answer.
         max_body_bytes: the largest request body it accepts for this model.
@@ -73,6 +76,7 @@ class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     versions: dict[int, VersionRoute] = {}
     timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
+    default_alias: str = "production"
 
 
 class ServerEntry(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -64,7 +64,7 @@ def test_a_model_goes_from_file_to_metered_predictions_by_three_clients(stack: S
     with triton_http.InferenceServerClient(stack.values["GATEWAY_URL"].removeprefix("http://")) as http_client:
         http_input = triton_http.InferInput("x", [1, 4], "FP32")
         http_input.set_data_from_numpy(x)
-        result = http_client.infer("story", [http_input], headers=headers)
+        result = http_client.infer("story", [http_input], headers=dict(headers))  # it writes into them
         np.testing.assert_array_equal(result.as_numpy("y"), 2 * x)
         assert http_client.get_model_metadata("story", headers=headers)["name"] == "story"
 

@@ -66,6 +66,7 @@ class Migration(migrations.Migration):
                         blank=True, help_text="config.pbtxt as derived from the artifact, before pool settings."
                     ),
                 ),
+                ("max_batch_size", models.PositiveIntegerField(default=0, help_text="0: the model does not batch.")),
                 ("inspection", models.JSONField(default=dict, help_text="What inspecting the artifact found.")),
                 (
                     "inputs",

@@ -70,6 +70,7 @@ def test_a_gateway_that_follows_sees_keys_models_and_servers(lease: Lease) -> No
     assert (model.default_version, model.aliases) == (1, {"production": 1})
     assert model.versions[1].triton_name == "digits.v1"
     assert model.versions[1].servers == (placement.server.pk,)
+    assert model.versions[1].batched
     assert orders.servers[placement.server.pk].http == "t:8000"
 
 

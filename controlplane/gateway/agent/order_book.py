@@ -1,0 +1,95 @@
+"""The agent's copy of the orders: what it hands to a worker that starts, and what it compares a base with."""
+
+from __future__ import annotations
+
+import msgspec
+
+from controlplane.wire.errors import InvalidError
+from controlplane.wire.snapshot import FORMAT, Entry, ModelEntry, ServerEntry, Snapshot, decode_value
+
+_encoder = msgspec.msgpack.Encoder()
+
+
+class OrderBook:
+    """The entries at one revision, still encoded.
+
+    Attributes:
+        instance: the control plane they come from; empty before the first.
+        revision: the revision they are at; 0 before the first.
+        confirmed_at_s: Unix time at which the control plane last confirmed them; 0 before the first.
+        model_names: by the model's number in usage records; also of models that are gone, whose records may still come.
+        servers: by id.
+    """
+
+    def __init__(self) -> None:
+        self.instance = ""
+        self.revision = 0
+        self.confirmed_at_s = 0.0
+        self.model_names: dict[int, str] = {}
+        self.servers: dict[int, ServerEntry] = {}
+        self._entries: dict[tuple[str, str], Entry] = {}
+
+    @property
+    def known(self) -> bool:
+        """Whether there are any orders."""
+        return self.revision > 0
+
+    def apply(self, snapshot: Snapshot) -> Snapshot:
+        """Moves to the snapshot's revision; returns what workers at the previous revision need for the same step.
+
+        That is the snapshot itself, except for a base from the same control plane: workers get only what it changes.
+
+        Raises:
+            InvalidError: the snapshot does not continue these orders; ask for a base.
+        """
+        step = snapshot
+        if snapshot.since == 0:
+            if snapshot.instance == self.instance and snapshot.revision >= self.revision:
+                step = self._difference(snapshot)
+            else:
+                self._entries, self.servers = {}, {}
+        elif snapshot.instance != self.instance or not snapshot.since <= self.revision <= snapshot.revision:
+            raise InvalidError(
+                f"Changes since revision {snapshot.since} do not continue revision {self.revision}.",
+                code="snapshot.gap",
+            )
+        for entry in step.entries:
+            self._apply_entry(entry)
+        self.instance = snapshot.instance
+        self.revision = snapshot.revision
+        return step
+
+    def base(self) -> bytes:
+        """A base of these orders, in the form workers read."""
+        entries = sorted(self._entries.values(), key=lambda entry: entry.revision)
+        return encode_step(Snapshot(FORMAT, self.instance, 0, self.revision, entries, self.confirmed_at_s))
+
+    def _difference(self, base: Snapshot) -> Snapshot:
+        named = {(entry.kind, entry.name) for entry in base.entries}
+        changed = [entry for entry in base.entries if self._value(entry) != entry.value]
+        gone = [Entry(kind, name, base.revision) for kind, name in self._entries if (kind, name) not in named]
+        return msgspec.structs.replace(base, since=self.revision, entries=changed + gone)
+
+    def _value(self, entry: Entry) -> bytes | None:
+        mine = self._entries.get((entry.kind, entry.name))
+        return mine.value if mine else None
+
+    def _apply_entry(self, entry: Entry) -> None:
+        if entry.value is None:
+            self._entries.pop((entry.kind, entry.name), None)
+            if entry.kind == "server" and entry.name.isdigit():
+                self.servers.pop(int(entry.name), None)
+            return
+        self._entries[entry.kind, entry.name] = entry
+        if entry.kind == "key":  # the many; nothing here asks what is in them
+            return
+        value = decode_value(entry)
+        if isinstance(value, ModelEntry):
+            self.model_names[value.number] = value.slug
+        elif isinstance(value, ServerEntry):
+            self.servers[value.id] = value
+
+
+def encode_step(snapshot: Snapshot) -> bytes:
+    """A snapshot as the channel carries it; unlike `wire.snapshot.encode_snapshot` it keeps the time of issue."""
+    return _encoder.encode(snapshot)

@@ -1,0 +1,219 @@
+"""The server's part of an exchange: find one, send it the request, and relay what it answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from enum import Enum, auto
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from controlplane.gateway.dataplane import refusals
+from controlplane.gateway.dataplane.causes import cause_of_http
+from controlplane.gateway.dataplane.refusals import upstream_failed
+from controlplane.gateway.dataplane.route import Route
+from controlplane.gateway.upstream.connection import UpstreamConnection
+from controlplane.wire.errors import ErrorKind
+from controlplane.wire.snapshot import ServerEntry
+from controlplane.wire.usage import Cause
+
+if TYPE_CHECKING:
+    from controlplane.gateway.protocol.http.exchange import Exchange
+
+ANSWER_IDLE_S = 60.0
+ONE_WRITE_BYTES = 64 * 1024
+"""Up to this size copying into one buffer is cheaper than writing twice."""
+HELD_WHILE_CONNECTING_BYTES = 256 * 1024
+MAX_HELD_ANSWER_BYTES = 16 * 1024 * 1024
+"""Answers that are rewritten as a whole (metadata, configurations, errors) are no larger."""
+NAME_WITHIN_BYTES = 256
+"""Triton writes the model's name this early in an answer, not counting the request's id."""
+
+# Why reading from the client is on hold.
+HOLD_PIPELINE = 1
+HOLD_UPSTREAM = 2
+HOLD_CONNECTING = 4
+
+
+class Stage(Enum):
+    """How far it is."""
+
+    COLLECTING = auto()
+    CONNECTING = auto()
+    SENDING = auto()
+    WAITING = auto()
+    RELAYING = auto()
+    RELEASED = auto()
+
+
+class Forwarding:
+    """What inferences and queries have in common; the receiver of an upstream connection."""
+
+    __slots__ = (
+        "_answered_at",
+        "_exchange",
+        "_forwarded_at",
+        "_reused",
+        "_route",
+        "_stage",
+        "_target",
+        "_upstream",
+        "_waiting_since",
+    )
+
+    def __init__(self, exchange: Exchange, route: Route) -> None:
+        self._exchange = exchange
+        self._route = route
+        self._stage = Stage.COLLECTING
+        self._upstream: UpstreamConnection | None = None
+        self._target: ServerEntry | None = None
+        self._reused = False
+        self._forwarded_at = self._answered_at = self._waiting_since = 0.0
+
+    # The exchange's side.
+
+    def advance(self) -> None:
+        """Goes on after more of the request arrived.
+
+        Raises:
+            RefusedError: the request cannot be served.
+        """
+        raise NotImplementedError
+
+    def check(self, now: float) -> None:
+        """Enforces the limits on the server's time.
+
+        Raises:
+            RefusedError: it was exceeded.
+        """
+        if self._stage is Stage.WAITING and now - self._waiting_since > self._route.model.timeout_s:
+            raise refusals.timed_out(self._route.model.timeout_s)
+        if self._stage is Stage.RELAYING and not self._exchange.connection.writable:
+            self._waiting_since = now  # it is the client who keeps everybody waiting
+        elif self._stage is Stage.RELAYING and now - self._waiting_since > ANSWER_IDLE_S:
+            raise refusals.timed_out(ANSWER_IDLE_S)
+
+    def read_on(self, reading: bool) -> None:
+        """Passes on that the client takes more of the answer, or no more for now."""
+        if self._upstream is not None:
+            self._upstream.read_on(reading)
+
+    def release(self) -> None:
+        """Gives the connection back if its answer is complete, and closes it otherwise."""
+        released = self._stage is Stage.RELEASED
+        self._stage = Stage.RELEASED
+        self._exchange.connection.hold(HOLD_UPSTREAM | HOLD_CONNECTING, False)
+        if released or self._upstream is None or self._target is None:
+            return
+        server = self._exchange.server
+        server.plane.router.ended(self._target)
+        if self._exchange.body.complete:
+            server.pool.give_back(self._target, self._upstream)
+        else:
+            self._upstream.close()
+        self._upstream = None
+
+    # The upstream connection's side.
+
+    def upstream_progressed(self) -> None:
+        """Relays what arrived."""
+        raise NotImplementedError
+
+    def upstream_lost(self) -> None:
+        """The server went away in the middle: an honest error, since the request may have run."""
+        if self._stage is not Stage.RELEASED:
+            self._exchange.refuse(upstream_failed(refusals.RESET, "upstream.reset", ErrorKind.UPSTREAM))
+
+    def upstream_writable(self, writable: bool) -> None:
+        """Passes back-pressure on to the client."""
+        self._exchange.connection.hold(HOLD_UPSTREAM, not writable)
+
+    # Inside.
+
+    def _find_server(self) -> None:
+        """Takes a connection to the best server, or starts opening one."""
+        server = self._exchange.server
+        target = server.plane.router.pick(self._route)
+        if target is None:
+            raise refusals.no_server(self._route.model.slug, self._route.version.number)
+        upstream = server.pool.take(target)
+        if upstream is not None:
+            self._reused = True
+            self._begin(target, upstream)
+        else:
+            self._stage = Stage.CONNECTING
+            server.spawn(self._connect(target))
+
+    async def _connect(self, target: ServerEntry) -> None:
+        """Opens a connection to a server; one that refuses has certainly run nothing, so the next is tried."""
+        server, tried = self._exchange.server, list[int]()
+        while True:
+            try:
+                upstream = await server.pool.connect(target)
+                break
+            except OSError:
+                server.plane.router.failed(target)
+                tried.append(target.id)
+            another = server.plane.router.pick(self._route, tried)
+            if another is None or self._stage is Stage.RELEASED:
+                self._exchange.refuse(
+                    upstream_failed(refusals.UNREACHABLE, "upstream.unreachable", ErrorKind.UNAVAILABLE)
+                )
+                return
+            target = another
+        if self._stage is Stage.RELEASED:
+            upstream.close()
+            return
+        self._exchange.connection.hold(HOLD_CONNECTING, False)
+        self._reused = False
+        self._begin(target, upstream)
+
+    def _begin(self, target: ServerEntry, upstream: UpstreamConnection) -> None:
+        self._target, self._upstream = target, upstream
+        self._exchange.server.plane.router.began(target)
+        upstream.begin(self)
+        upstream.read_on(self._exchange.connection.writable)
+        self._forwarded_at = self._waiting_since = time.perf_counter()
+        self._send(upstream, target)
+
+    def _send(self, upstream: UpstreamConnection, target: ServerEntry) -> None:
+        raise NotImplementedError
+
+    def _overhead_s(self) -> float:
+        """The gateway's own time: before the server was asked, and since its answer began."""
+        before = self._forwarded_at - self._exchange.connection.received_at
+        return max(before, 0.0) + time.perf_counter() - self._answered_at
+
+    def _answer_whole(self, upstream: UpstreamConnection, body: bytes, cause: Cause) -> None:
+        """Passes on an answer that was read, and perhaps rewritten, as a whole."""
+        headers = b"".join(upstream.headers)
+        if upstream.status >= 400:
+            code = b"model.rejected" if cause is Cause.REQUEST else b"model.failed"
+            headers += b"X-Error-Code: %b\r\n" % code
+        chunk = b"" if self._exchange.head.method == b"HEAD" else body
+        framing = b"%bContent-Length: %d\r\n" % (headers, len(body))
+        head = self._exchange.head_of_answer(upstream.status, framing, self._overhead_s())
+        self._exchange.finish([head + chunk], len(chunk), upstream.status, cause)
+
+    def _whole_error(self, upstream: UpstreamConnection) -> None:
+        """Passes on an error with the public name in its text."""
+        body = b"".join(upstream.take())
+        body = body.replace(self._route.version.triton_name.encode(), self._route.model.slug.encode())
+        self._answer_whole(upstream, body, cause_of_http(upstream.status, error_text(body)))
+
+
+_error_decoder = msgspec.json.Decoder(dict[str, str])
+
+
+def error_text(body: bytes) -> str:
+    """The message in Triton's form of an error; empty where there is none."""
+    try:
+        return _error_decoder.decode(body).get("error", "")
+    except msgspec.DecodeError:
+        return ""
+
+
+def total(chunks: Iterable[bytes]) -> int:
+    """Bytes in all chunks."""
+    return sum(map(len, chunks))
