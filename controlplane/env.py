@@ -118,6 +118,19 @@ class ClientSettings(BaseSettings):
     control_url: str | None = None
     admin_token: str | None = None
     tritonctl_profile: str | None = None
+    xdg_config_home: Path | None = None
+    controlplane_state_dir: Path = PROJECT_DIR / "var"
+    """Where an embedded stack on this machine keeps its state."""
+
+    @property
+    def profiles_file(self) -> Path:
+        """The file with the profiles of this person."""
+        return (self.xdg_config_home or Path.home() / ".config") / "tritonctl" / "config.toml"
+
+    @property
+    def quickstart_env(self) -> Path:
+        """What an embedded stack on this machine wrote down for its first user."""
+        return self.controlplane_state_dir / "quickstart.env"
 
 
 @cache

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -13,7 +12,6 @@ from controlplane.accounts.models import User
 from controlplane.accounts.services import create_user, issue_token
 from controlplane.audit.domain import system_actor
 
-Api = Callable[..., APIClient]
 ACTOR = system_actor("tests")
 
 
