@@ -32,11 +32,13 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+FORMAT_MODULE_PATH = "controlplane.ui.formats"
 
 INSTALLED_APPS = [
+    # Before unfold, so that its templates can be replaced one by one.
+    "controlplane.ui.apps.UiConfig",
     # Basic: the site is ours (ui.site), not the one that unfold would put in its place.
     "unfold.apps.BasicAppConfig",
-    "controlplane.ui.apps.UiConfig",
     "controlplane.ui.apps.ControlPlaneAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
@@ -58,7 +60,7 @@ INSTALLED_APPS = [
 
 MIDDLEWARE = [
     "django.middleware.security.SecurityMiddleware",
-    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "servestatic.middleware.ServeStaticMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
@@ -98,8 +100,8 @@ SECURE_REFERRER_POLICY = "same-origin"
 X_FRAME_OPTIONS = "DENY"
 
 STATIC_URL = "/static/"
-# Whitenoise serves straight from the packages, so no collectstatic step stands between an upgrade and a working admin.
-WHITENOISE_USE_FINDERS = True
+# Straight from the packages, so no collectstatic step stands between an upgrade and a working admin.
+SERVESTATIC_USE_FINDERS = True
 # An upload goes to disk from 2.5 MB on, never whole into memory.
 FILE_UPLOAD_MAX_MEMORY_SIZE = 2_621_440
 DATA_UPLOAD_MAX_MEMORY_SIZE = 10_485_760

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeVar, cast
 
 from django.contrib import admin, messages
 from django.core.exceptions import PermissionDenied
@@ -25,28 +25,22 @@ from unfold.enums import ActionVariant
 
 from controlplane.audit.domain import Actor
 from controlplane.audit.staff_forms import StepForm
+from controlplane.audit.states import VARIANTS
 from controlplane.wire.errors import ControlPlaneError
 
 M = TypeVar("M", bound=Model)
 F = TypeVar("F", bound=Callable[..., Any])
 
 if TYPE_CHECKING:
-    _ModelAdmin = admin.ModelAdmin
+
+    class _ModelAdmin(admin.ModelAdmin[M]):
+        def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]: ...
+
 else:
 
     class _ModelAdmin(UnfoldModelAdmin):
         def __class_getitem__(cls, _model: type[Model]) -> type:
             return cls
-
-
-VARIANTS: dict[str, str] = {
-    **dict.fromkeys(("live", "ready", "published", "succeeded", "done", "active", "ok", "usable"), "success"),
-    **dict.fromkeys(("down", "failed", "lost", "error"), "danger"),
-    **dict.fromkeys(("cordoned", "unknown", "expired", "silent", "behind", "cancelled", "warning"), "warning"),
-    **dict.fromkeys(("running", "loading", "queued"), "primary"),
-    **dict.fromkeys(("validated", "signed", "approved", "info"), "info"),
-}
-"""The colour of each state, the same on every page; others are grey. The state's word always stands with it."""
 
 
 def column(
@@ -118,13 +112,21 @@ class Step:
     hidden: tuple[tuple[str, str], ...] = ()
 
 
+class Snippet(NamedTuple):
+    """A piece of code to copy."""
+
+    title: str
+    text: str
+
+
 class StaffAdmin(_ModelAdmin[M]):
     """Pages of one kind of object: read here, written by services, never deleted."""
 
     view_permission: str = "view"
     add_permission: str | None = None
+    add_text: str = "Add"
+    empty_text: str = ""
     list_per_page = 50
-    show_full_result_count = False
     compressed_fields = True
     change_form_show_cancel_button = True
 
@@ -178,6 +180,18 @@ class StaffAdmin(_ModelAdmin[M]):
         if (obj := kwargs.get("obj")) is not None:
             context |= {"title": str(obj), "subtitle": None, **self.page_context(request, obj)}
         return super().render_change_form(request, context, *args, **kwargs)
+
+    def offered_actions(self, obj: M) -> Iterable[str]:
+        """Names of the `actions_detail` that make sense for an object in its state."""
+        return cast(Iterable[str], cast(Any, self).actions_detail)
+
+    def get_actions_detail(self, request: HttpRequest, object_id: str) -> list[Any]:
+        """The buttons of an object's page: those its state and the person's permissions allow."""
+        obj = self.get_object(request, object_id)
+        offered = set(self.offered_actions(obj)) if obj is not None else set()
+        prefix = f"{self.opts.app_label}_{self.opts.model_name}_"
+        actions = super().get_actions_detail(request, object_id)
+        return [action for action in actions if action.action_name.removeprefix(prefix) in offered]
 
     def require_object(self, request: HttpRequest, object_id: str) -> M:
         """The object of a page, for those who may see it.
@@ -246,6 +260,23 @@ class StaffAdmin(_ModelAdmin[M]):
 
         step = Step(title, StepForm.of(request), submit, back, intro, danger)
         return self.take_step(request, step, run_and_return)
+
+    def show_secret(
+        self, request: HttpRequest, secret: str, *, title: str, about: str, obj: Model, snippets: Iterable[Snippet] = ()
+    ) -> HttpResponse:
+        """Shows a new secret in the answer to the very request that made it: it is stored nowhere on the way."""
+        context = {
+            **self.admin_site.each_context(request),
+            "title": title,
+            "opts": self.opts,
+            "secret": secret,
+            "about": about,
+            "snippets": list(snippets),
+            "done": self.page_of(obj),
+        }
+        response = TemplateResponse(request, "controlplane/secret.html", context)
+        response.headers["Cache-Control"] = "no-store"
+        return response
 
     def run_each(self, request: HttpRequest, objects: Iterable[M], run: Callable[[M], Any], done: str) -> None:
         """Runs a service on each chosen row; what is refused becomes a message, the rest goes on."""
