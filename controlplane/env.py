@@ -40,7 +40,8 @@ class SecretFiles:
             return self.path(name).read_bytes().strip()
         except FileNotFoundError:
             raise FileNotFoundError(
-                f"The secret {name!r} is missing from {self.directory}: run `python -m controlplane.secret_files {self.directory}`."
+                f"The secret {name!r} is missing from {self.directory}: "
+                f"run `python -m controlplane.secret_files {self.directory}`."
             ) from None
 
 

@@ -82,9 +82,8 @@ def _ensure_versions(model: RegisteredModel, say: Say) -> None:
                         source=card["dataset"]["name"],
                     )
                     import_version(ACTOR, model=model, draft=draft)
-                say(
-                    f"version {trained.version} trained and registered: test accuracy {card['metrics']['test_accuracy']:.3f}"
-                )
+                accuracy = card["metrics"]["test_accuracy"]
+                say(f"version {trained.version} trained and registered: test accuracy {accuracy:.3f}")
 
 
 def _ensure_published(version: ModelVersion, say: Say) -> None:

@@ -114,7 +114,7 @@ def test_a_key_is_issued_and_copied_by_keyboard_alone(open_tab: OpenTab, live_se
 def test_a_list_is_filtered_by_keyboard_alone(open_tab: OpenTab, live_server: LiveServer, scene: Scene) -> None:
     tab = open_tab()
     tab.goto(live_server.url + page("registry_modelversion"))
-    hidden = "document.querySelector('#changelist-filter')?.offsetParent == null"
+    hidden = "!document.querySelector('#changelist-filter').checkVisibility()"
     assert tab.run(hidden)
     for _ in range(60):
         tab.press(*TAB)
