@@ -16,6 +16,9 @@ STACK := $(PY) -m deploy.embedded
 ENVIRONMENTS = python=$$(PYTHON='$(PYTHON)' deploy/embedded/find-python); \
 	$$python -m deploy.embedded.environments $(if $(PYTHON),--exact-python)
 TESTS ?= tests
+# Django's settings need secrets; these are thrown away with their folder.
+WITH_SETTINGS = export CONTROLPLANE_STATE_DIR=$$(mktemp -d); trap 'rm -rf "$$CONTROLPLANE_STATE_DIR"' EXIT; \
+	$(PY) -m controlplane.secret_files "$$CONTROLPLANE_STATE_DIR/secrets" >/dev/null;
 
 .PHONY: help
 help: ## list what there is to make
@@ -58,10 +61,9 @@ prove: venv triton-env ## run every test, the long ones too
 check: venv ## look at the code: style, types, layers, migrations, API schema
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(PY) -m mypy controlplane model_repository_tools deploy tests
-	$(VENV)/bin/lint-imports
-	@export CONTROLPLANE_STATE_DIR=$$(mktemp -d); trap 'rm -rf "$$CONTROLPLANE_STATE_DIR"' EXIT; set -x; \
-	$(PY) -m controlplane.secret_files "$$CONTROLPLANE_STATE_DIR/secrets"; \
+	$(UP_VENV)/bin/lint-imports
+	@$(WITH_SETTINGS) set -x; \
+	$(PY) -m mypy controlplane model_repository_tools deploy tests; \
 	$(PY) manage.py check --fail-level WARNING; \
 	$(PY) manage.py makemigrations --check --dry-run; \
 	$(PY) manage.py spectacular --fail-on-warn --validate --file "$$CONTROLPLANE_STATE_DIR/openapi.yaml"; \
@@ -73,9 +75,7 @@ format: venv ## format the code and repair what can be repaired
 	$(PY) -m ruff check --fix .
 
 openapi: venv ## write docs/openapi.yaml from the code
-	@export CONTROLPLANE_STATE_DIR=$$(mktemp -d); trap 'rm -rf "$$CONTROLPLANE_STATE_DIR"' EXIT; \
-	$(PY) -m controlplane.secret_files "$$CONTROLPLANE_STATE_DIR/secrets"; \
-	$(PY) manage.py spectacular --fail-on-warn --validate --file docs/openapi.yaml
+	@$(WITH_SETTINGS) $(PY) manage.py spectacular --fail-on-warn --validate --file docs/openapi.yaml
 
 lock: venv ## resolve the requirements anew
 	requirements/compile
