@@ -61,7 +61,7 @@ prove: venv triton-env ## run every test, the long ones too
 check: venv ## look at the code: style, types, layers, migrations, API schema
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
-	$(UP_VENV)/bin/lint-imports
+	$(VENV)/bin/lint-imports
 	@$(WITH_SETTINGS) set -x; \
 	$(PY) -m mypy controlplane model_repository_tools deploy tests; \
 	$(PY) manage.py check --fail-level WARNING; \
