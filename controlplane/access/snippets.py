@@ -41,7 +41,7 @@ def snippets_for(issued: IssuedKey) -> list[Snippet]:
     settings = control_settings()
     host = settings.gateway_url.split("://", 1)[-1].rstrip("/")
     ssl = ", ssl=True" if settings.gateway_url.startswith("https:") else ""
-    example = {"slug": slug, "inputs": json.dumps(inputs), "ssl": ssl}
+    example = {"slug": slug, "inputs": repr(inputs), "ssl": ssl}
     return [
         Snippet("Shell", f"export API_KEY='{issued.secret}'"),
         Snippet("curl", _curl(settings.gateway_url.rstrip("/"), slug, inputs)),
