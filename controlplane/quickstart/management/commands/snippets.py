@@ -11,6 +11,8 @@ from controlplane.quickstart.demo import SLUG
 from controlplane.quickstart.environment import read_environment
 from controlplane.quickstart.snippets import demo_sample, snippets
 
+TITLES = {"curl": "A first prediction with curl", "python": "The same in Python (.venv/bin/python has tritonclient)"}
+
 
 class Command(BaseCommand):
     help = "Prints ready-to-paste requests for the demo model."
@@ -24,5 +26,7 @@ class Command(BaseCommand):
         if not values or sample is None:
             raise CommandError("The demo is not there yet: run `manage.py bootstrap` and `manage.py seed_demo` first.")
         for name, text in snippets(values, SLUG, sample).items():
-            if options["only"] in {None, name}:
-                self.stdout.write(f"{text}\n")
+            if options["only"] == name:
+                self.stdout.write(text)
+            elif options["only"] is None:
+                self.stdout.write(f"# {TITLES[name]}\n{text}\n")
