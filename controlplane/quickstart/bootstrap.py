@@ -16,7 +16,7 @@ from controlplane.access.models import ApiKey
 from controlplane.access.services import ensure_defaults, issue_api_key, revoke_api_key
 from controlplane.accounts.domain import Role, TokenScope
 from controlplane.accounts.models import ApiToken, User
-from controlplane.accounts.services import create_user, issue_token, revoke_token
+from controlplane.accounts.services import create_user, issue_token, revoke_token, set_password
 from controlplane.audit.domain import system_actor
 from controlplane.env import control_settings
 from controlplane.fleet.models import Pool
@@ -90,8 +90,7 @@ def _ensure_credentials(known: dict[str, str]) -> dict[str, str]:
     if user is None:
         user = create_user(ACTOR, username=ADMIN, password=issued["ADMIN_PASSWORD"], role=Role.OWNER, superuser=True)
     elif "ADMIN_PASSWORD" in issued:
-        user.set_password(issued["ADMIN_PASSWORD"])
-        user.save(update_fields=["password"])
+        set_password(ACTOR, user=user, password=issued["ADMIN_PASSWORD"])
     if "ADMIN_TOKEN" not in known:
         for token in ApiToken.objects.filter(name=QUICKSTART, scope=TokenScope.CONTROL, revoked_at=None):
             revoke_token(ACTOR, token=token)

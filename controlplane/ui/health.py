@@ -8,9 +8,10 @@ import redis
 from django.db import connection
 from django.db.utils import DatabaseError
 from django.http import HttpRequest, HttpResponse, JsonResponse
-from prometheus_client import CONTENT_TYPE_LATEST, REGISTRY, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
 
 from controlplane.env import control_settings
+from controlplane.ui.metrics import StateCollector
 
 _REDIS_TIMEOUT_S = 1.0
 
@@ -34,8 +35,10 @@ def ready(_request: HttpRequest) -> JsonResponse:
 
 
 def metrics(_request: HttpRequest) -> HttpResponse:
-    """``GET /metrics``: Prometheus text."""
-    return HttpResponse(generate_latest(REGISTRY), content_type=CONTENT_TYPE_LATEST)
+    """``GET /metrics``: Prometheus text of what the database says; the same from every web process."""
+    registry = CollectorRegistry()
+    registry.register(StateCollector())
+    return HttpResponse(generate_latest(registry), content_type=CONTENT_TYPE_LATEST)
 
 
 def _check_database() -> None:
