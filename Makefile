@@ -1,6 +1,6 @@
 # Everything a person does with this repository. `make` alone lists it.
 #
-# Variables: PYTHON (a Python 3.11 or 3.12), DETACH=1 (up), FORCE=1 (reset), TESTS (test, prove), BENCHMARKS (prove), and
+# Variables: PYTHON (a Python 3.11 or 3.12), DETACH=1 (up), FORCE=1 (reset), TESTS (test, prove), JOBS (test), BENCHMARKS (prove), and
 # UP_STATE_DIR, UP_VENV, UP_TRITON_ENV, UP_HTTP_PORT, UP_GRPC_PORT, UP_METRICS_PORT, UP_WEB_PORT,
 # UP_TRITON_HTTP_PORT, UP_TRITON_GRPC_PORT, UP_TRITON_METRICS_PORT: where the embedded stack lives and listens.
 # An environment named by UP_VENV or UP_TRITON_ENV is used as it is.
@@ -17,6 +17,7 @@ ENVIRONMENTS = python=$$(PYTHON='$(PYTHON)' deploy/embedded/find-python); \
 	$$python -m deploy.embedded.environments $(if $(PYTHON),--exact-python)
 TESTS ?= tests
 BENCHMARKS ?= spine
+JOBS ?= 2
 # Django's settings need secrets; these are thrown away with their folder.
 WITH_SETTINGS = export CONTROLPLANE_STATE_DIR=$$(mktemp -d); trap 'rm -rf "$$CONTROLPLANE_STATE_DIR"' EXIT; \
 	$(PY) -m controlplane.secret_files "$$CONTROLPLANE_STATE_DIR/secrets" >/dev/null;
@@ -53,7 +54,7 @@ triton-env: ## make Triton's own environment in var/triton-env
 
 .PHONY: test prove
 test: venv triton-env ## run the tests (minutes)
-	$(PY) -m pytest -m "not slow and not gpu" $(TESTS)
+	$(PY) -m pytest -m "not slow and not gpu" -n $(JOBS) --dist loadfile $(TESTS)
 
 prove: venv triton-env ## run every test, the long ones too, and write all figures to docs/benchmarks.md
 	$(PY) -m pytest -m "not gpu" $(TESTS)
