@@ -5,6 +5,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any
 
+CODE_PREFIX = "code."
+_CODE = frozenset({"onnx.custom_operators"})  # older than the prefix, and kept: programs know it
+
 
 class Severity(StrEnum):
     """How much a finding matters: an `ERROR` must not be published, the others may."""
@@ -30,6 +33,11 @@ class Finding:
     message: str
     fix: str = ""
     severity: Severity = Severity.ERROR
+
+    @property
+    def is_code(self) -> bool:
+        """True if the artifact carries, or makes the server load, code: only a policy that allows code may waive it."""
+        return self.code.startswith(CODE_PREFIX) or self.code in _CODE
 
     def to_dict(self) -> dict[str, str]:
         """Return a form that JSON can hold."""
@@ -57,6 +65,11 @@ class Finding:
         )
 
 
-def has_errors(findings: Iterable[Finding]) -> bool:
-    """Tell whether any finding forbids publishing."""
-    return any(finding.severity is Severity.ERROR for finding in findings)
+def has_errors(findings: Iterable[Finding], *, allow_code: bool = False) -> bool:
+    """Tell whether any finding forbids publishing. `allow_code`: somebody answers for the code in this artifact."""
+    return any(finding.severity is Severity.ERROR and not (allow_code and finding.is_code) for finding in findings)
+
+
+def carries_code(findings: Iterable[Finding]) -> bool:
+    """Tell whether any finding is about code in the artifact."""
+    return any(finding.is_code for finding in findings)

@@ -43,31 +43,43 @@ def safe_relative_path(name: str) -> PurePosixPath:
     return PurePosixPath(name)
 
 
-def safe_relative_paths(names: Iterable[str]) -> tuple[PurePosixPath, ...]:
-    """Return all `names` as safe paths, in their order, none of which could be taken for another.
+class SafePaths:
+    """A growing set of safe paths, none of which could be taken for another: for names that come one by one.
 
     Two names collide if they differ only in case or in Unicode form, or if one is a folder of the other: on the next
     file system one of them would silently replace the other.
+    """
+
+    def __init__(self) -> None:
+        self._files: dict[str, str] = {}
+        self._folders: dict[str, str] = {}
+
+    def add(self, name: str) -> PurePosixPath:
+        """Return `name` as a safe path, and remember it.
+
+        Raises:
+            UnsafePathError: It is unsafe, or collides with one that came before.
+        """
+        path = safe_relative_path(name)
+        key = _collision_key(name)
+        if taken := self._files.get(key) or self._folders.get(key):
+            raise UnsafePathError(f"{_shown(name)} and {_shown(taken)} collide", code="path.collision")
+        for folder in list(path.parents)[:-1]:
+            folder_key = _collision_key(str(folder))
+            if folder_key in self._files or self._folders.setdefault(folder_key, str(folder)) != str(folder):
+                raise UnsafePathError(f"the folder of {_shown(name)} collides with another name", code="path.collision")
+        self._files[key] = name
+        return path
+
+
+def safe_relative_paths(names: Iterable[str]) -> tuple[PurePosixPath, ...]:
+    """Return all `names` as safe paths, in their order, none of which could be taken for another (`SafePaths`).
 
     Raises:
         UnsafePathError: One is unsafe, or two collide.
     """
-    paths = tuple(safe_relative_path(name) for name in names)
-    files: dict[str, PurePosixPath] = {}
-    for path in paths:
-        key = _collision_key(str(path))
-        if key in files:
-            raise UnsafePathError(f"{_shown(str(path))} and {_shown(str(files[key]))} collide", code="path.collision")
-        files[key] = path
-    folders: dict[str, str] = {}
-    for path in paths:
-        for folder in list(path.parents)[:-1]:
-            key = _collision_key(str(folder))
-            if key in files or folders.setdefault(key, str(folder)) != str(folder):
-                raise UnsafePathError(
-                    f"the folder of {_shown(str(path))} collides with another name", code="path.collision"
-                )
-    return paths
+    paths = SafePaths()
+    return tuple(paths.add(name) for name in names)
 
 
 def safe_triton_name(name: str) -> str:

@@ -2,16 +2,19 @@
 
 import contextlib
 import errno
+import io
 import os
 import secrets
 import shutil
 import stat
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from model_repository_tools.errors import RepositoryError
 
 _FILE_MODE = 0o444
+_PIECE_BYTES = 1 << 20
 _FOLDER_MODE = 0o755  # Triton often runs as another user; who may come here is the parent folder's business
 _NO_LINK_HERE = frozenset({errno.EXDEV, errno.EPERM, errno.EMLINK, errno.EOPNOTSUPP, errno.ENOSYS, errno.EACCES})
 _NO_RANGE_COPY_HERE = frozenset({errno.EXDEV, errno.EINVAL, errno.EOPNOTSUPP, errno.ENOSYS, errno.EBADF})
@@ -43,8 +46,13 @@ def place_file(source: Path, target: Path) -> None:
 
 def write_file(target: Path, content: bytes) -> None:
     """Create `target` with `content`, durably. The file must not exist."""
+    write_stream(target, io.BytesIO(content))
+
+
+def write_stream(target: Path, stream: BinaryIO) -> None:
+    """Create `target` with all that `stream` gives, piece by piece, durably. The file must not exist."""
     with os.fdopen(_create(target), "wb") as file:
-        file.write(content)
+        shutil.copyfileobj(stream, file, _PIECE_BYTES)
         os.fchmod(file.fileno(), _FILE_MODE)
         file.flush()
         os.fsync(file.fileno())
@@ -110,7 +118,7 @@ def _copy(source: int, size_bytes: int, target: Path) -> None:
         copied = _copy_range(source, file.fileno(), size_bytes)
         reader.seek(copied)
         file.seek(copied)
-        shutil.copyfileobj(reader, file, 1 << 20)
+        shutil.copyfileobj(reader, file, _PIECE_BYTES)
         os.fchmod(file.fileno(), _FILE_MODE)
 
 
