@@ -71,6 +71,9 @@ class SafePaths:
         self._files[key] = name
         return path
 
+    def __len__(self) -> int:
+        return len(self._files)
+
 
 def safe_relative_paths(names: Iterable[str]) -> tuple[PurePosixPath, ...]:
     """Return all `names` as safe paths, in their order, none of which could be taken for another (`SafePaths`).

@@ -2,10 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 
+from model_repository_tools.config.batching import DynamicBatching
 from model_repository_tools.config.model_config import (
     DEFAULT_MAX_BATCH_SIZE,
     DEFAULT_MODEL_FILENAME,
-    DynamicBatching,
     InstanceGroup,
     ModelConfig,
     TensorConfig,

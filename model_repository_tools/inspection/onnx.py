@@ -32,6 +32,8 @@ _RUNTIME_DOMAINS = frozenset(
         "com.microsoft.nchwc",
     }
 )
+# Operators of that runtime which start or load something from outside the graph.
+_CODE_OPERATORS = frozenset({"ATen", "ATenOp", "EPContext", "PythonOp", "PythonOpGrad"})
 
 
 def inspect_onnx(path: Path, *, max_size_bytes: int = DEFAULT_MAX_SIZE_BYTES) -> OnnxInspection:
@@ -69,6 +71,7 @@ def _examine(model: Any, path: Path, size_bytes: int, dropped_bytes: int) -> Onn
     operators = _count_operators(model)
     custom_domains = sorted({domain for domain, _ in operators if domain not in _RUNTIME_DOMAINS})
     findings += [_custom_operators(domain) for domain in custom_domains]
+    findings += [_code_operator(name) for domain, name in sorted(operators) if domain and name in _CODE_OPERATORS]
     opsets = sorted({(_domain(opset.domain), opset.version) for opset in model.opset_import})
     findings += _opset_findings(opsets)
     inputs, outputs = _tensors(model.graph, findings)
@@ -254,6 +257,11 @@ def _whole_number(text: str) -> int:
 def _custom_operators(domain: str) -> Finding:
     message = f"operators of the domain {domain!r} need a library of code that onnxruntime does not have"
     return Finding("onnx.custom_operators", domain, message, "export with standard operators only")
+
+
+def _code_operator(name: str) -> Finding:
+    message = f"the operator {name} runs code, or loads a file, that is not part of the graph"
+    return Finding("code.operator", name, message, "export with standard operators only")
 
 
 def _opset_findings(opsets: list[tuple[str, int]]) -> Iterator[Finding]:

@@ -6,6 +6,7 @@ Source: protobuf.dev/programming-guides/encoding, `onnx.proto`.
 """
 
 import codecs
+import hashlib
 import mmap
 from dataclasses import dataclass
 from pathlib import Path
@@ -20,6 +21,7 @@ _SMALL_BYTES = 1024
 _PAYLOAD_FIELDS = frozenset(
     {"float_data", "int32_data", "string_data", "int64_data", "raw_data", "double_data", "uint64_data"}
 )
+_RAW_DATA = TensorProto.DESCRIPTOR.fields_by_name["raw_data"].number
 _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 
 
@@ -39,8 +41,12 @@ class Skeleton:
     dropped_bytes: int
 
 
-def read_skeleton(path: Path) -> Skeleton:
+def read_skeleton(path: Path, *, fingerprint: bool = False) -> Skeleton:
     """Read an ONNX file without its weights. Tensors of up to 1 KiB keep their values.
+
+    Args:
+        path: The file.
+        fingerprint: Put the SHA-256 of what is cut out of a tensor in its place, as `raw_data`.
 
     Raises:
         MalformedModelError: It is empty, truncated, nested too deeply, its graph is too large, or it is no protobuf.
@@ -55,7 +61,7 @@ def read_skeleton(path: Path) -> Skeleton:
         mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as mapped,
         memoryview(mapped) as view,
     ):
-        cutter = _Cutter(view)
+        cutter = _Cutter(view, fingerprint=fingerprint)
         rest = cutter.cut(0, len(view), ModelProto.DESCRIPTOR, 0)
     model = ModelProto()
     model.ParseFromString(bytes(rest))
@@ -65,15 +71,16 @@ def read_skeleton(path: Path) -> Skeleton:
 class _Cutter:
     """Copies one mapped message, leaving out the payload of tensors."""
 
-    def __init__(self, view: memoryview) -> None:
+    def __init__(self, view: memoryview, *, fingerprint: bool = False) -> None:
         self._view = view
+        self._fingerprint = fingerprint
         self.dropped_bytes = 0
 
     def cut(self, start: int, end: int, descriptor: Any, depth: int) -> bytearray:
         if depth > MAX_NESTING:
             raise MalformedModelError(f"the graph is nested deeper than {MAX_NESTING} messages", "onnx.too_deep")
-        kept = bytearray()
-        position = start
+        kept, cut_out = bytearray(), hashlib.sha256()
+        position, dropped_before = start, self.dropped_bytes
         while position < end:
             tag, body, after = self._field(position, end)
             field = descriptor.fields_by_number.get(tag >> 3) if tag & 7 == _LENGTH else None
@@ -82,12 +89,17 @@ class _Cutter:
                 kept += _encode(tag) + _encode(len(inner)) + inner
             elif _is_payload(descriptor, field) and after - body > _SMALL_BYTES:
                 self.dropped_bytes += after - body
+                if self._fingerprint:
+                    cut_out.update(_encode(tag))
+                    cut_out.update(self._view[body:after])
             else:
                 _check_size(len(kept) + after - position)
                 if field is not None and field.type == field.TYPE_STRING:
                     self._check_text(body, after)
                 kept += self._view[position:after]
             position = after
+        if self._fingerprint and self.dropped_bytes > dropped_before and _is_tensor(descriptor):
+            kept += _encode(_RAW_DATA << 3 | _LENGTH) + _encode(cut_out.digest_size) + cut_out.digest()
         _check_size(len(kept))
         return kept
 
@@ -143,6 +155,8 @@ def _encode(value: int) -> bytes:
 
 
 def _is_payload(descriptor: Any, field: Any) -> bool:
-    return (
-        field is not None and descriptor.full_name == TensorProto.DESCRIPTOR.full_name and field.name in _PAYLOAD_FIELDS
-    )
+    return field is not None and _is_tensor(descriptor) and field.name in _PAYLOAD_FIELDS
+
+
+def _is_tensor(descriptor: Any) -> bool:
+    return bool(descriptor.full_name == TensorProto.DESCRIPTOR.full_name)

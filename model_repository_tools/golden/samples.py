@@ -1,19 +1,17 @@
 """Golden samples: a real request with the answer it must get. They prove a deployment, and warm it up."""
 
-import re
 import struct
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from model_repository_tools.config.model_config import ModelConfig, TensorConfig, WarmUp, WarmUpInput
-from model_repository_tools.errors import InvalidTensorError, ReferenceFailedError
+from model_repository_tools.config.model_config import ModelConfig, WarmUp, WarmUpInput
+from model_repository_tools.errors import InvalidTensorError
 from model_repository_tools.findings import Finding
-from model_repository_tools.tensors import Array, DataType, JsonTensor, from_json_tensor, to_json_tensor
+from model_repository_tools.tensors import Array, DataType, JsonTensor, from_json_tensor
 
 
 class Origin(StrEnum):
@@ -102,45 +100,6 @@ def compare(
     return findings
 
 
-def reference_outputs(
-    model: Path, inputs: Sequence[Mapping[str, Any]], config: ModelConfig | None = None
-) -> tuple[JsonTensor, ...]:
-    """Run the model once with onnxruntime on the CPU and return all outputs that have a JSON form.
-
-    This *executes* the model, without a sandbox: inspect it first, and never run one with custom operators.
-
-    Args:
-        model: The .onnx file, external data beside it.
-        inputs: V2 JSON tensors.
-        config: If given, tensors are reshaped as Triton would, so that the result is what a client sees.
-
-    Raises:
-        ReferenceFailedError: onnxruntime is not installed, or it refused the model or the inputs.
-        InvalidTensorError: An input is malformed.
-    """
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise ReferenceFailedError(
-            "onnxruntime is not installed: pip install onnxruntime", code="reference.missing"
-        ) from error
-    feeds = {str(tensor["name"]): _to_graph(from_json_tensor(tensor), _find(tensor, config)) for tensor in inputs}
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = 1
-    options.log_severity_level = 4  # what matters is raised; the rest would go to the terminal
-    try:
-        session = onnxruntime.InferenceSession(str(model), options, providers=["CPUExecutionProvider"])
-        names = [output.name for output in session.get_outputs()]
-        arrays = session.run(names, feeds)
-    except Exception as error:  # onnxruntime's exceptions share no base class but this one
-        raise ReferenceFailedError(f"onnxruntime refused: {_without_paths(str(error))}") from error
-    return tuple(
-        to_json_tensor(name, _to_client(array, _output(name, config)))
-        for name, array in zip(names, arrays, strict=True)
-        if DataType.from_numpy(array.dtype).has_json_form
-    )
-
-
 def warm_up(sample: GoldenSample, config: ModelConfig) -> tuple[WarmUp, dict[str, bytes]]:
     """Return a warm-up for config.pbtxt that sends the sample's first row, and the files it names.
 
@@ -198,31 +157,7 @@ def _differs(kind: str, name: str, problem: str) -> Finding:
     return Finding(f"golden.{kind}", name, f"output {name} {problem}", fix)
 
 
-def _find(tensor: Mapping[str, Any], config: ModelConfig | None) -> TensorConfig | None:
-    specs = config.inputs if config else ()
-    return next((spec for spec in specs if spec.name == tensor["name"]), None)
-
-
-def _output(name: str, config: ModelConfig | None) -> TensorConfig | None:
-    specs = config.outputs if config else ()
-    return next((spec for spec in specs if spec.name == name), None)
-
-
-def _to_graph(array: Array, spec: TensorConfig | None) -> Array:
-    if array.dtype.kind == "O":  # onnxruntime wants text, not bytes
-        array = np.array([element.decode() for element in array.ravel()], dtype=object).reshape(array.shape)
-    return array.reshape(array.shape[:-1]) if spec and spec.is_scalar else array
-
-
-def _to_client(array: Array, spec: TensorConfig | None) -> Array:
-    return array.reshape((*array.shape, 1)) if spec and spec.is_scalar else array
-
-
 def _raw(array: Array) -> bytes:
     if array.dtype.kind != "O":
         return np.ascontiguousarray(array).tobytes()
     return b"".join(struct.pack("<I", len(element)) + element for element in array.ravel())
-
-
-def _without_paths(text: str) -> str:
-    return re.sub(r"/[^\s:]*/", "", text)[:500]
