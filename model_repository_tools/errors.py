@@ -30,6 +30,12 @@ class NotServableError(ModelRepositoryError):
     code = "model.not_servable"
 
 
+class InvalidModelError(ModelRepositoryError):
+    """A file that is not the model it was taken for."""
+
+    code = "model.invalid"
+
+
 class ReferenceFailedError(ModelRepositoryError):
     """The reference runtime is missing, or could not load or run the model."""
 
@@ -58,3 +64,21 @@ class StageLostError(RepositoryError):
     """The stage vanished: another attempt of the same publication took over, or it was reaped. Stage again."""
 
     code = "repository.stage_lost"
+
+
+class InvalidKeyError(ModelRepositoryError):
+    """A key or certificate that is none, or of a kind that is not supported. Its text is never part of the message."""
+
+    code = "key.invalid"
+
+
+class InvalidTrustError(ModelRepositoryError):
+    """A trust store that cannot be read."""
+
+    code = "trust.invalid"
+
+
+class SigningUnavailableError(ModelRepositoryError):
+    """The packages that signatures need are not installed."""
+
+    code = "signing.unavailable"

@@ -27,7 +27,7 @@ from model_repository_tools.config.model_config import (
 )
 from model_repository_tools.config.options import ServingOptions, apply_options
 from model_repository_tools.config.parse import ParsedConfig, parse_config
-from model_repository_tools.config.read import ImportedConfig, options_of, read_config, reconcile
+from model_repository_tools.config.read import ImportedConfig, options_of, read_config, read_options, reconcile
 from model_repository_tools.config.render import render_config
 
 __all__ = [
@@ -60,6 +60,7 @@ __all__ = [
     "parse_config",
     "pinned_parts",
     "read_config",
+    "read_options",
     "reconcile",
     "render_config",
 ]

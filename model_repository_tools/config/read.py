@@ -35,6 +35,16 @@ from model_repository_tools.tensors import DataType
 
 _FILENAMES = {"onnxruntime": DEFAULT_MODEL_FILENAME, "tensorrt": "model.plan", "python": "model.py"}
 _TYPES = {data_type.config_name: data_type for data_type in DataType}
+_OPTION_FIELDS = {
+    "max_batch_size": ("max_batch_size",),
+    "dynamic_batching": ("dynamic_batching",),
+    "sequence_batching": ("sequence_batching",),
+    "instance_groups": ("instance_group",),
+    "gpu_accelerators": ("optimization",),
+    "cpu_accelerators": ("optimization",),
+    "response_cache": ("response_cache",),
+    "is_decoupled": ("model_transaction_policy",),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +104,24 @@ def reconcile(derived: ModelConfig, imported: ModelConfig) -> tuple[ModelConfig,
         findings += _compare("input", derived.inputs, imported.inputs)
         findings += _compare("output", derived.outputs, imported.outputs)
     return apply_options(derived, options_of(imported)), findings
+
+
+def read_options(text: str) -> tuple[ServingOptions | None, tuple[Finding, ...]]:
+    """Read a fragment of a config.pbtxt as choices: what it does not mention stays as it is.
+
+    Inputs, outputs and the like in it are ignored: the graph has them.
+    """
+    imported = read_config(text, "options", 1)
+    message = parse_config(text).message
+    if imported.config is None or message is None:
+        return None, imported.findings
+    mentioned = {field.name for field, _ in message.ListFields()}
+    unmentioned: dict[str, Any] = {
+        name: None for name, fields in _OPTION_FIELDS.items() if not mentioned.intersection(fields)
+    }
+    ignored = ("config.no_tensors", "config.batching_without_batch", "config.preferred_batch_size")
+    findings = tuple(found for found in imported.findings if found.code not in ignored and found.path != "backend")
+    return replace(options_of(imported.config), **unmentioned), findings
 
 
 def options_of(config: ModelConfig) -> ServingOptions:

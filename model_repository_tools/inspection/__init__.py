@@ -1,5 +1,6 @@
 """Looking into models without running them."""
 
+from model_repository_tools.inspection.layout import Layout, lay_out
 from model_repository_tools.inspection.onnx import inspect_onnx
 from model_repository_tools.inspection.python import PythonModel
 from model_repository_tools.inspection.result import OnnxInspection, OperatorCount, OperatorSet
@@ -10,6 +11,7 @@ from model_repository_tools.sandbox import Limits, Network
 
 __all__ = [
     "ArtifactKind",
+    "Layout",
     "Limits",
     "Network",
     "OnnxInspection",
@@ -21,4 +23,5 @@ __all__ = [
     "inspect_onnx",
     "inspect_untrusted",
     "inspect_version",
+    "lay_out",
 ]

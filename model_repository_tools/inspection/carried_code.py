@@ -2,6 +2,7 @@
 
 import pickletools
 import re
+import warnings
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,10 +86,11 @@ def _reads_as_pickle(head: bytes) -> bool:
     """
     declared, imports, position = head.startswith(_PICKLE_HEADS), False, 0
     try:
-        for opcode, _, start in pickletools.genops(head):
-            imports, position = imports or opcode.name in _IMPORTS, start or 0
-            if opcode.name == "STOP":
-                return declared or imports
+        with warnings.catch_warnings(action="ignore"):
+            for opcode, _, start in pickletools.genops(head):
+                imports, position = imports or opcode.name in _IMPORTS, start or 0
+                if opcode.name == "STOP":
+                    return declared or imports
     except (ValueError, LookupError, OverflowError):
         is_cut = len(head) == _HEAD_BYTES and position > len(head) - _LOOSE_END
         return (declared and position > _DECLARED_ENOUGH) or (imports and is_cut)

@@ -1,6 +1,7 @@
 """Python models, read as text: `ast` parses them, nothing of them runs."""
 
 import ast
+import warnings
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,7 +53,8 @@ def inspect_python(path: Path) -> tuple[PythonModel | None, list[Finding]]:
     if len(source) > MAX_SOURCE_BYTES:
         return None, [_finding("too_large", path.name, f"is larger than {MAX_SOURCE_BYTES} bytes")]
     try:
-        tree = ast.parse(source)
+        with warnings.catch_warnings(action="ignore"):  # about its style, to our terminal
+            tree = ast.parse(source)
     except (SyntaxError, ValueError, RecursionError):
         return None, [_finding("syntax", path.name, "is not Python that this tool can read")]
     model = next((node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == MODEL_CLASS), None)

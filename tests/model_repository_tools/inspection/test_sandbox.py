@@ -112,7 +112,7 @@ def test_a_child_that_is_killed_is_a_finding_and_had_no_secrets(
     results: list[OnnxInspection] = []
     thread = threading.Thread(target=lambda: results.append(inspect_untrusted(slow_model)))
     thread.start()
-    child = next(child for child in children() if "model_repository_tools.inspection.child" in child.cmdline())
+    child = next(child for child in children() if "model_repository_tools.sandbox.child" in child.cmdline())
     environment = child.environ()
     child.kill()
     thread.join()
