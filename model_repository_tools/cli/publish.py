@@ -20,9 +20,12 @@ from model_repository_tools.cli.arguments import (
 )
 from model_repository_tools.cli.output import FINDINGS, exit_on_errors, print_findings, print_json
 from model_repository_tools.config import InstanceKind, render_config
+from model_repository_tools.errors import RepositoryConflictError
 from model_repository_tools.findings import Finding
+from model_repository_tools.inspection.version import CONFIG_FILE
+from model_repository_tools.manifest import Manifest
 from model_repository_tools.repository import FolderRepository
-from model_repository_tools.signing import TrustStore, verify_folder
+from model_repository_tools.signing import TrustStore, read_signature_of, verify_manifest
 from model_repository_tools.unpacking import UnpackLimits, unpack_to_folder
 
 
@@ -59,10 +62,7 @@ def publish(
     as_json: AsJson = False,
 ) -> None:
     """Put a model into a repository, whole or not at all. Loading it is Triton's or your next step."""
-    if trust is not None:
-        findings = verify_folder(path, TrustStore.load(trust)).findings
-        if findings:
-            _refuse(list(findings), as_json)
+    signed = _signed_files(path, trust, as_json) if trust else None
     prepared = prepare(path, name, version, max_batch_size, kind, options)
     wanted = prepared.config
     if wanted is None or not prepared.is_publishable(allow_code):
@@ -71,6 +71,8 @@ def publish(
     stage_id = f"cli-{wanted.name.replace('.', '-')}"
     staged = target.stage(stage_id, wanted.name, version, files=prepared.files, config_text=render_config(wanted))
     try:
+        if signed is not None and signed != _version_files(staged.manifest, f"{version}/"):
+            raise RepositoryConflictError("the files changed after their signature was checked: publish again")
         target.commit(staged)
     finally:
         target.discard_stage(staged.publication_id)
@@ -78,6 +80,21 @@ def publish(
         print_json({"name": wanted.name, "version": version, "digest": staged.manifest.digest})
     else:
         Console().print(f"[bold]{escape(wanted.name)}[/] is in the repository, digest {staged.manifest.digest}")
+
+
+def _signed_files(folder: Path, trust: Path, as_json: bool) -> dict[str, str]:
+    """Return the digests that somebody trusted signed, without the config.pbtxt, which is written anew."""
+    manifest = Manifest.of_folder(folder)
+    findings = verify_manifest(manifest, read_signature_of(folder), TrustStore.load(trust)).findings
+    if findings:
+        _refuse(list(findings), as_json)
+    return {path: digest for path, digest in _version_files(manifest).items() if path != CONFIG_FILE}
+
+
+def _version_files(manifest: Manifest, prefix: str = "") -> dict[str, str]:
+    return {
+        entry.path.removeprefix(prefix): entry.sha256 for entry in manifest.entries if entry.path.startswith(prefix)
+    }
 
 
 def _refuse(findings: list[Finding], as_json: bool) -> NoReturn:

@@ -83,10 +83,7 @@ def read_config(
         if files is not None and config.default_model_filename not in files:
             message = f"the version holds no file {config.default_model_filename!a:.100}"
             findings.append(Finding("config.model_missing", "default_model_filename", message, "name the model's file"))
-    findings += check_parameters(config.parameters)
-    for accelerator in (*config.gpu_accelerators, *config.cpu_accelerators):
-        findings += check_parameters(accelerator.parameters, "execution_accelerators.parameters")
-    findings += check_config(config)
+    findings += [*_check_parameters(config), *check_config(config)]
     return ImportedConfig(config, tuple(dict.fromkeys(findings)))
 
 
@@ -109,19 +106,25 @@ def reconcile(derived: ModelConfig, imported: ModelConfig) -> tuple[ModelConfig,
 def read_options(text: str) -> tuple[ServingOptions | None, tuple[Finding, ...]]:
     """Read a fragment of a config.pbtxt as choices: what it does not mention stays as it is.
 
-    Inputs, outputs and the like in it are ignored: the graph has them.
+    Inputs and outputs in it are ignored: the graph has them. Whether the choices fit is for `check_config` to say,
+    when they are laid over a configuration.
     """
-    imported = read_config(text, "options", 1)
-    message = parse_config(text).message
-    if imported.config is None or message is None:
-        return None, imported.findings
+    parsed = parse_config(text)
+    message = parsed.message
+    if message is None:
+        return None, parsed.findings
+    findings = [finding for finding in check_fields(message) if not finding.path.startswith(("input", "output"))]
+    for field in ("input", "output"):
+        message.ClearField(field)
+    try:
+        config = _read(message, "options", 1)
+    except _UnknownTypeError as error:
+        return None, (*findings, Finding("config.data_type", error.path, str(error)))
     mentioned = {field.name for field, _ in message.ListFields()}
     unmentioned: dict[str, Any] = {
         name: None for name, fields in _OPTION_FIELDS.items() if not mentioned.intersection(fields)
     }
-    ignored = ("config.no_tensors", "config.batching_without_batch", "config.preferred_batch_size")
-    findings = tuple(found for found in imported.findings if found.code not in ignored and found.path != "backend")
-    return replace(options_of(imported.config), **unmentioned), findings
+    return replace(options_of(config), **unmentioned), (*findings, *_check_parameters(config))
 
 
 def options_of(config: ModelConfig) -> ServingOptions:
@@ -197,6 +200,12 @@ def _read(message: Any, triton_name: str, version_number: int) -> ModelConfig:
         own_backend = "" if message.platform == ENSEMBLE_PLATFORM else backend
         config = replace(config, ensemble_steps=steps, backend=own_backend, default_model_filename="")
     return config
+
+
+def _check_parameters(config: ModelConfig) -> Iterator[Finding]:
+    yield from check_parameters(config.parameters)
+    for accelerator in (*config.gpu_accelerators, *config.cpu_accelerators):
+        yield from check_parameters(accelerator.parameters, "execution_accelerators.parameters")
 
 
 def _check_reshapes(message: Any) -> Iterator[Finding]:

@@ -58,12 +58,13 @@ def verify_folder(folder: Path, trusted: TrustStore, signature: Path | None = No
         manifest = Manifest.of_folder(folder)
     except UnsafePathError as error:
         return Verification(findings=(Finding("signature.unsafe", "", str(error), "use plain files and names"),))
-    return verify_manifest(manifest, _read(signature or signature_path_of(folder)), trusted)
+    return verify_manifest(manifest, read_signature_of(folder, signature), trusted)
 
 
-def _read(path: Path) -> bytes | None:
+def read_signature_of(folder: Path, signature: Path | None = None) -> bytes | None:
+    """Return a folder's signature as it is, for `verify_manifest`; None if there is none."""
     try:
-        with path.open("rb") as file:
+        with (signature or signature_path_of(folder.absolute())).open("rb") as file:
             return file.read(MAX_SIGNATURE_BYTES + 1)
     except FileNotFoundError:
         return None

@@ -6,7 +6,7 @@ beneath, which is why the version is pinned to 1.1; the tests prove both ways th
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from cryptography.exceptions import InvalidSignature
@@ -52,7 +52,8 @@ def sign_digests(digests: Mapping[str, str], name: str, key: SigningKey | Certif
     ]
     payload = library.signing.Payload(library.manifest.Manifest(name, items, serialization))
     if isinstance(key, CertifiedKey):
-        chain = [_Memory(key.chain_pem)] if key.chain_pem else []
+        # The library wants a chain, also where the root signed the certificate itself; itself again does no harm.
+        chain = [_Memory(key.chain_pem or key.certificate_pem)]
         signer = library.certificate.Signer(_Memory(key.key.private_pem), _Memory(key.certificate_pem), chain)
     else:
         signer = library.ec_key.Signer(_Memory(key.private_pem))
@@ -120,7 +121,7 @@ def _digests(manifest: Any) -> dict[str, str]:
 class _Memory:
     """Bytes that the library reads as if they were a file: no key ever touches the disk."""
 
-    content: bytes
+    content: bytes = field(repr=False)
 
     def read_bytes(self) -> bytes:
         return self.content
