@@ -4,7 +4,13 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator
 
-from model_repository_tools.config.batching import ControlKind, DynamicBatching, SequenceBatching, SequenceStrategy
+from model_repository_tools.config.batching import (
+    ControlKind,
+    DynamicBatching,
+    SequenceBatching,
+    SequenceStrategy,
+    TimeoutAction,
+)
 from model_repository_tools.config.ensemble import check_ensemble
 from model_repository_tools.config.model_config import InstanceGroup, InstanceKind, ModelConfig, TensorConfig
 from model_repository_tools.findings import Finding, Severity
@@ -85,9 +91,17 @@ def _check_dynamic(batching: DynamicBatching, max_batch_size: int) -> Iterator[F
         yield _problem("priority", f"{path}.default_priority_level", message, "set it")
     if not levels and (batching.default_priority_level or batching.priority_queue_policies):
         yield _problem("priority", path, "there are priorities, but no priority levels", "set priority_levels")
+    if batching.preserve_ordering and (levels > 1 or _may_delay(batching)):
+        message = "answers cannot keep the order of requests that have priorities, or may be delayed"
+        yield _problem("ordering", path, message, "give up preserve_ordering, or the others")
     if any(not 1 <= level <= levels for level in batching.priority_queue_policies) and levels:
         message = f"a queue policy is for a level outside 1 to {levels}"
         yield _problem("priority", f"{path}.priority_queue_policy", message, "name an existing level")
+
+
+def _may_delay(batching: DynamicBatching) -> bool:
+    policies = [batching.queue_policy, *batching.priority_queue_policies.values()]
+    return any(policy is not None and policy.timeout_action is TimeoutAction.DELAY for policy in policies)
 
 
 def _check_preferred(sizes: Iterable[int], max_batch_size: int, path: str) -> Iterator[Finding]:

@@ -18,6 +18,7 @@ from model_repository_tools.config import (
     SequenceControl,
     SequenceStrategy,
     TensorConfig,
+    TimeoutAction,
     check_config,
     ensemble_config,
     pinned_parts,
@@ -92,6 +93,18 @@ WRONG: list[tuple[dict[str, Any], str]] = [
             )
         },
         "config.priority",
+    ),
+    (
+        {"dynamic_batching": DynamicBatching(preserve_ordering=True, priority_levels=2, default_priority_level=1)},
+        "config.ordering",
+    ),
+    (
+        {
+            "dynamic_batching": DynamicBatching(
+                preserve_ordering=True, queue_policy=QueuePolicy(timeout_action=TimeoutAction.DELAY)
+            )
+        },
+        "config.ordering",
     ),
     ({"sequence_batching": SequenceBatching()}, "config.batching_conflict"),
     (
