@@ -7,7 +7,7 @@ from model_repository_tools.config import ModelConfig
 from model_repository_tools.findings import Finding, Severity
 from model_repository_tools.inspection import VersionInspection
 
-RUNTIME_BYTES = 64 << 20  # of a process with a session but without a model; measured with onnxruntime on the CPU
+RUNTIME_BYTES = 64 << 20  # a rough allowance for a process with a session but without a model
 WORKING_RATIO = 1.5  # weights, and room for activations
 TIGHT_RATIO = 0.8
 
