@@ -33,7 +33,7 @@ class NewImport:
     """What to import, and from where: either `uploads` or `server_path`.
 
     Attributes:
-        uploads: path inside the version's folder -> the upload that holds its bytes.
+        uploads: path inside the version's folder -> the upload that holds its bytes; one may serve several paths.
         server_path: a file or folder as the workers see it, inside one of CONTROLPLANE_IMPORT_PATHS.
     """
 
@@ -83,7 +83,8 @@ def request_import(actor: Actor, *, model: RegisteredModel, new: NewImport) -> V
         check_allowed(new.server_path, control_settings().import_paths)
     paths = None if new.server_path else new.uploads
     check_draft(model, semver=new.semver, golden_samples=new.golden_samples, paths=paths)
-    stored = {path: use_upload(actor, upload_id=upload_id) for path, upload_id in new.uploads.items()}
+    used = {upload_id: use_upload(actor, upload_id=upload_id) for upload_id in set(new.uploads.values())}
+    stored = {path: used[upload_id] for path, upload_id in new.uploads.items()}
     try:
         with transaction.atomic():
             job = VersionImport.objects.create(

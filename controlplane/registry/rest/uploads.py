@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from http import HTTPStatus
-from typing import Any
+from typing import IO, Any
 from uuid import UUID
 
-from django.http import HttpRequest
+from django.http import HttpRequest, QueryDict
 from drf_spectacular.types import OpenApiTypes
 from drf_spectacular.utils import OpenApiParameter
 from rest_framework import serializers
 from rest_framework.authentication import BaseAuthentication
+from rest_framework.parsers import BaseParser
 from rest_framework.request import Request
 from rest_framework.response import Response
 
@@ -50,8 +51,22 @@ CHECKSUM_HEADER = _header(
 )
 
 
+class UnreadBody(BaseParser):
+    """Leaves the body where it is: views read it piece by piece. Checking a session's CSRF token asks for form data."""
+
+    media_type = "*/*"
+
+    def parse(
+        self, stream: IO[Any], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
+    ) -> QueryDict:
+        """An empty form."""
+        return QueryDict()
+
+
 class TusView(ControlView):
     """A view that speaks the tus protocol, beside JSON."""
+
+    parser_classes = (UnreadBody,)
 
     def get_authenticators(self) -> list[BaseAuthentication]:
         """None for OPTIONS, by which a stranger may learn what this server can do."""

@@ -161,8 +161,8 @@ class NewImportSerializer(VersionNotesSerializer):
     )
 
     def validate_uploads(self, uploads: dict[str, UUID]) -> dict[str, UUID]:
-        if len(uploads) > MAX_UPLOADS or len(set(uploads.values())) < len(uploads):
-            raise serializers.ValidationError(f"Give at most {MAX_UPLOADS}, and each of them once.")
+        if len(uploads) > MAX_UPLOADS:
+            raise serializers.ValidationError(f"Give at most {MAX_UPLOADS}.")
         return uploads
 
     def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
