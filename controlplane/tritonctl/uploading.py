@@ -76,20 +76,25 @@ class ResumableUpload:
         upload_id = self._find(sha256) or self._create(sha256)
         patience = _Patience()
         offset: int | None = None
+        furthest = -1
         with self._file.open("rb") as file:
             while True:
                 try:
                     if offset is None:
                         offset = self._ask_offset(upload_id)
-                        self._report(offset)
-                    offset = self._send(upload_id, offset, _piece(file, offset))
+                        is_complete = False  # its last byte may be there, but nobody said that the file is whole
+                    else:
+                        offset = self._send(upload_id, offset, _piece(file, offset))
+                        is_complete = offset == self._length
                 except UnavailableError as error:
                     patience.wait(error)
                     offset = None
                     continue
-                patience.renew()
-                self._report(offset)
-                if offset == self._length:
+                if offset > furthest:
+                    furthest = offset
+                    patience.renew()
+                    self._report(offset)
+                if is_complete:
                     return upload_id
 
     def _find(self, sha256: str) -> str | None:

@@ -9,7 +9,7 @@ import socket
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import BinaryIO, cast
 
@@ -27,6 +27,7 @@ from controlplane.registry.import_jobs.server_paths import open_server_files
 from controlplane.registry.import_jobs.services import claimable
 from controlplane.registry.importing import VersionDraft, discard_draft, import_version
 from controlplane.registry.models import ModelVersion, VersionImport
+from controlplane.registry.uploads.services import full_disk_in_words
 from controlplane.wire.errors import ControlPlaneError
 
 logger = logging.getLogger(__name__)
@@ -84,22 +85,21 @@ class Progress:
             CancelledError: staff asked for its end.
             TakenOverError: another worker has it.
         """
-        values = {"message": message, "bytes_done": self._bytes_done}
-        self._report(values | ({} if total_bytes is None else {"bytes_total": total_bytes}))
+        self._report({"message": message} | ({} if total_bytes is None else {"bytes_total": total_bytes}))
 
     def add(self, count: int) -> None:
         """So many bytes more are done; raises as `say`."""
         self._bytes_done += count
         if time.monotonic() - self._reported_at >= REPORT_S:
-            self._report({"bytes_done": self._bytes_done})
+            self._report({})
 
     def drafted(self, version: ModelVersion) -> None:
         """The version exists as a draft; whoever comes after this worker must know. Raises as `say`."""
         self._report({"version": version, "message": "inspecting the files"})
 
-    def _report(self, values: dict[str, object]) -> None:
+    def _report(self, values: Mapping[str, object]) -> None:
         self._reported_at = time.monotonic()
-        if not self._row.update(**values):
+        if not self._row.update(bytes_done=self._bytes_done, **values):
             raise TakenOverError("Another worker has this import.")
         if self._row.filter(cancel_requested=True).exists():
             raise CancelledError("The import was cancelled.")
@@ -144,9 +144,8 @@ def _gather(job: VersionImport, progress: Progress) -> dict[str, StoredArtifact]
     if job.server_path:
         return _copy_server_files(job.server_path, progress)
     stored = {path: StoredArtifact(file["sha256"], file["size_bytes"]) for path, file in job.files.items()}
-    size_bytes = sum(file.size_bytes for file in stored.values())
-    progress.say("reading the files", total_bytes=size_bytes)
-    progress.add(size_bytes)
+    progress.add(sum(file.size_bytes for file in stored.values()))
+    progress.say("reading the files")
     return stored
 
 
@@ -161,7 +160,7 @@ def _copy_server_files(path: str, progress: Progress) -> dict[str, StoredArtifac
         progress.say("copying the files", total_bytes=total_bytes)
         stored = {}
         for name in files.sizes:
-            with files.open(name) as file:
+            with files.open(name) as file, full_disk_in_words():
                 stored[name] = store.put(cast(BinaryIO, _Counted(file, progress)))
         return stored
 

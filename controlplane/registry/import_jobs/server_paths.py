@@ -31,17 +31,23 @@ class ServerFiles:
         self.sizes = dict(self._list()) if self._is_folder else {MODEL_FILE: _size_of(descriptor)}
 
     def open(self, path: str) -> BinaryIO:
-        """One of the files, for reading."""
+        """One of the files, for reading.
+
+        Raises:
+            ImportPathError: it is no file any more, or gone.
+        """
         if not self._is_folder:
             return os.fdopen(os.dup(self._descriptor), "rb")
-        with ExitStack() as opened:
+        with _refusing(), ExitStack() as opened:
             descriptor = _walk(self._descriptor, PurePosixPath(path).parts, opened)
             _size_of(descriptor)
             return os.fdopen(os.dup(descriptor), "rb")
 
     def _list(self) -> Iterator[tuple[str, int]]:
         found: dict[str, int] = {}
-        for folder, _, names, descriptor in os.fwalk(".", follow_symlinks=False, dir_fd=self._descriptor):
+        for folder, folders, names, descriptor in os.fwalk(".", follow_symlinks=False, dir_fd=self._descriptor):
+            for name in folders:
+                _refuse_link(name, descriptor)
             for name in names:
                 path = str(PurePosixPath(folder) / name)
                 with _refusing(), ExitStack() as opened:
@@ -101,6 +107,12 @@ def _size_of(descriptor: int) -> int:
     if not stat.S_ISREG(status.st_mode):
         raise ImportPathError("The path holds something that is neither a file nor a folder.")
     return status.st_size
+
+
+def _refuse_link(name: str, folder: int) -> None:
+    """A walk leaves links to folders out without a word; half a model must not pass for the whole."""
+    if stat.S_ISLNK(os.stat(name, dir_fd=folder, follow_symlinks=False).st_mode):
+        raise ImportPathError("The folder holds a link, and links are not followed.")
 
 
 @contextmanager

@@ -91,6 +91,7 @@ def request_import(actor: Actor, *, model: RegisteredModel, new: NewImport) -> V
                 model=model,
                 semver=new.semver,
                 files={path: {"sha256": file.sha256, "size_bytes": file.size_bytes} for path, file in stored.items()},
+                bytes_total=sum(file.size_bytes for file in stored.values()),
                 server_path=new.server_path,
                 golden_samples=new.golden_samples,
                 metrics=new.metrics,

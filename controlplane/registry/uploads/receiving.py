@@ -8,7 +8,6 @@ upload may reach different ones, and what is read back is what will be served. I
 
 from __future__ import annotations
 
-import errno
 import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -33,12 +32,10 @@ from controlplane.registry.errors import (
 from controlplane.registry.incoming import IncomingWriter
 from controlplane.registry.models import Upload
 from controlplane.registry.uploads.selectors import require_not_gone
-from controlplane.registry.uploads.services import exclusively, next_expiry, store_full
+from controlplane.registry.uploads.services import exclusively, full_disk_in_words, next_expiry
 from controlplane.wire.errors import ControlPlaneError
 
 PIECE_BYTES = 1024 * 1024
-
-_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 
 class ByteSource(Protocol):
@@ -140,7 +137,7 @@ def _keeping_track(upload: Upload, writer: IncomingWriter) -> Iterator[None]:
     try:
         yield
     finally:
-        with _disk_errors():
+        with full_disk_in_words():
             writer.sync()
         upload.expires_at = next_expiry()
         Upload.objects.filter(pk=upload.pk, state=UploadState.RECEIVING).update(expires_at=upload.expires_at)
@@ -156,7 +153,7 @@ def _append(writer: IncomingWriter, upload: Upload, source: ByteSource, checksum
                 raise _too_long(upload)
             if digest:
                 digest.update(piece)
-            with _disk_errors():
+            with full_disk_in_words():
                 writer.append(piece)
         if checksum and digest and digest.digest() != checksum.digest:
             raise DigestMismatchError(
@@ -178,7 +175,7 @@ def _read(source: ByteSource) -> bytes:
 
 
 def _complete(actor: Actor, upload: Upload, writer: IncomingWriter) -> None:
-    with _disk_errors():
+    with full_disk_in_words():
         upload.sha256 = writer.seal()
     if upload.expected_sha256 and upload.sha256 != upload.expected_sha256:
         upload.failure = f"its SHA-256 is {upload.sha256}, not {upload.expected_sha256}; send it again from its start."
@@ -196,16 +193,6 @@ def _complete(actor: Actor, upload: Upload, writer: IncomingWriter) -> None:
             target=upload,
             after={"sha256": upload.sha256, "length": upload.length},
         )
-
-
-@contextmanager
-def _disk_errors() -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        if error.errno in _NO_ROOM:
-            raise store_full() from error
-        raise
 
 
 def _too_long(upload: Upload) -> UploadTooLargeError:

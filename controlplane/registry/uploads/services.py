@@ -6,6 +6,7 @@ So what nobody uses is removed when its time is over, and the store holds nothin
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from datetime import datetime, timedelta
@@ -31,6 +32,8 @@ from controlplane.registry.errors import (
 from controlplane.registry.incoming import IncomingWriter
 from controlplane.registry.models import Upload
 from controlplane.registry.uploads.selectors import OPEN_STATES, get_upload, list_uploads, require_not_gone
+
+_NO_ROOM = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
 
 ORPHAN_AGE_S = 3600.0
 """A file without an upload is removed only so long after its last byte."""
@@ -65,7 +68,7 @@ def create_upload(
             "delete some."
         )
     if length > artifact_store().free_bytes():
-        raise store_full()
+        raise _store_full()
     with transaction.atomic():
         upload = Upload.objects.create(
             owner_id=actor.user_id,
@@ -131,11 +134,19 @@ def next_expiry() -> datetime:
     return timezone.now() + timedelta(seconds=control_settings().upload_lifetime_s)
 
 
-def store_full() -> StoreFullError:
-    """The error of a full disk."""
-    return StoreFullError(
-        "The artifact store has no room left. What has arrived is kept; go on when an operator has made room."
-    )
+@contextmanager
+def full_disk_in_words() -> Iterator[None]:
+    """Turns what the system says of a full disk into an error that people understand.
+
+    Raises:
+        StoreFullError: the disk, or the store's share of it, is full.
+    """
+    try:
+        yield
+    except OSError as error:
+        if error.errno not in _NO_ROOM:
+            raise
+        raise _store_full() from error
 
 
 @contextmanager
@@ -151,6 +162,12 @@ def exclusively(upload_id: UUID) -> Iterator[IncomingWriter]:
         except BlockingIOError:
             raise UploadBusyError("Another request writes to this upload; wait until it has ended.") from None
         yield writer
+
+
+def _store_full() -> StoreFullError:
+    return StoreFullError(
+        "The artifact store has no room left. What has arrived is kept; go on when an operator has made room."
+    )
 
 
 def _expire(upload_id: UUID) -> bool:

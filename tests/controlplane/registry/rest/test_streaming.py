@@ -18,14 +18,16 @@ import httpx
 import psutil
 import pytest
 
-from tests.support.web import Web, running_web
+from tests.support.web import Web, running_web, web
+
+__all__ = ["web"]
 
 MIB = 1024 * 1024
 PATIENCE_S = 20.0
 
 
 @pytest.fixture
-def web(tmp_path: Path) -> Iterator[Web]:
+def own_web(tmp_path: Path) -> Iterator[Web]:
     """A control plane of this test alone, which may be killed."""
     with running_web(tmp_path) as process:
         yield process
@@ -117,25 +119,25 @@ def _grows_by(web: Web, length: int) -> tuple[int, float]:
     return max(peak, server.memory_info().rss) - before, length / MIB / seconds
 
 
-def test_memory_stays_flat(web: Web) -> None:
-    growth, _ = _grows_by(web, 64 * MIB)
+def test_memory_stays_flat(own_web: Web) -> None:
+    growth, _ = _grows_by(own_web, 64 * MIB)
     assert growth < 32 * MIB
 
 
 @pytest.mark.slow
-def test_memory_stays_flat_for_a_gigabyte(web: Web) -> None:
-    growth, mb_per_s = _grows_by(web, 1024 * MIB)
+def test_memory_stays_flat_for_a_gigabyte(own_web: Web) -> None:
+    growth, mb_per_s = _grows_by(own_web, 1024 * MIB)
     print(f"1 GB: server grew by {growth / MIB:.1f} MB, {mb_per_s:.0f} MB/s")  # noqa: T201 - for -s
     assert growth < 150 * MIB
 
 
-def test_nothing_is_written_twice(web: Web, tmp_path: Path) -> None:
+def test_nothing_is_written_twice(own_web: Web, tmp_path: Path) -> None:
     """All that the server wrote, to whatever file, is the upload itself and some rows."""
-    server = psutil.Process(web.process.pid)
-    url = announce(web, length=64 * MIB)
+    server = psutil.Process(own_web.process.pid)
+    url = announce(own_web, length=64 * MIB)
     before = server.io_counters().write_chars
 
-    patch(web, url, 0, bytes(64 * MIB))
+    patch(own_web, url, 0, bytes(64 * MIB))
 
     assert server.io_counters().write_chars - before < 66 * MIB
 
@@ -214,14 +216,14 @@ def test_of_many_writers_at_the_same_place_one_wins(web: Web) -> None:
     assert offset_of(web, url) == MIB
 
 
-def test_a_killed_server_goes_on_where_it_stopped(web: Web) -> None:
+def test_a_killed_server_goes_on_where_it_stopped(own_web: Web) -> None:
     content = os.urandom(16 * MIB)
-    url = announce(web, content)
-    cut_off = OpenPatch(web, url, 0, len(content))
+    url = announce(own_web, content)
+    cut_off = OpenPatch(own_web, url, 0, len(content))
     cut_off.send(content[: 9 * MIB])
-    wait_for(lambda: offset_of(web, url) >= 8 * MIB, "the bytes did not arrive")
+    wait_for(lambda: offset_of(own_web, url) >= 8 * MIB, "the bytes did not arrive")
 
-    with web.killed_and_started_again() as again:
+    with own_web.killed_and_started_again() as again:
         cut_off.close()
         offset = offset_of(again, url)
         assert 8 * MIB <= offset <= 9 * MIB
@@ -229,21 +231,20 @@ def test_a_killed_server_goes_on_where_it_stopped(web: Web) -> None:
         assert sha256_of(again, url) == hashlib.sha256(content).hexdigest()
 
 
-def test_a_full_disk_is_said_and_the_offset_kept(tmp_path: Path) -> None:
+def test_a_full_disk_is_said_and_the_offset_kept(own_web: Web) -> None:
     """The process may write files of 4 MiB only: the kernel refuses exactly as a full disk does, with a short write."""
     content = os.urandom(6 * MIB)
-    with running_web(tmp_path) as web:
-        url = announce(web, content)
-        unlimited = resource.prlimit(web.process.pid, resource.RLIMIT_FSIZE)
-        resource.prlimit(web.process.pid, resource.RLIMIT_FSIZE, (4 * MIB, unlimited[1]))
+    url = announce(own_web, content)
+    unlimited = resource.prlimit(own_web.process.pid, resource.RLIMIT_FSIZE)
+    resource.prlimit(own_web.process.pid, resource.RLIMIT_FSIZE, (4 * MIB, unlimited[1]))
 
-        full = patch(web, url, 0, content)
+    full = patch(own_web, url, 0, content)
 
-        assert (full.status_code, full.json()["error"]["code"]) == (507, "store.full")
-        assert offset_of(web, url) == 4 * MIB
-        resource.prlimit(web.process.pid, resource.RLIMIT_FSIZE, unlimited)
-        assert patch(web, url, 4 * MIB, content[4 * MIB :]).status_code == 204
-        assert sha256_of(web, url) == hashlib.sha256(content).hexdigest()
+    assert (full.status_code, full.json()["error"]["code"]) == (507, "store.full")
+    assert offset_of(own_web, url) == 4 * MIB
+    resource.prlimit(own_web.process.pid, resource.RLIMIT_FSIZE, unlimited)
+    assert patch(own_web, url, 4 * MIB, content[4 * MIB :]).status_code == 204
+    assert sha256_of(own_web, url) == hashlib.sha256(content).hexdigest()
 
 
 def test_other_requests_are_answered_while_an_upload_goes_on(web: Web) -> None:
@@ -259,17 +260,17 @@ def test_other_requests_are_answered_while_an_upload_goes_on(web: Web) -> None:
         upload.close()
 
 
-def test_no_secret_reaches_the_log(web: Web) -> None:
-    url = announce(web, b"weights")
-    patch(web, url, 3, b"weights")
-    patch(web, url, 0, b"weights")
-    patch(web, url, 0, b"weights", Cookie="sessionid=s3cr3t-session")
-    web.process.send_signal(signal.SIGTERM)
-    web.process.wait(PATIENCE_S)
+def test_no_secret_reaches_the_log(own_web: Web) -> None:
+    url = announce(own_web, b"weights")
+    patch(own_web, url, 3, b"weights")
+    patch(own_web, url, 0, b"weights")
+    patch(own_web, url, 0, b"weights", Cookie="sessionid=s3cr3t-session")
+    own_web.process.send_signal(signal.SIGTERM)
+    own_web.process.wait(PATIENCE_S)
 
-    log = web.log.read_text()
+    log = own_web.log.read_text()
 
     assert "PATCH" in log
-    assert web.admin_token not in log
+    assert own_web.admin_token not in log
     assert "s3cr3t-session" not in log
     assert "Traceback" not in log
