@@ -58,6 +58,14 @@ class ControlSettings(BaseSettings):
     redis_url: str = "redis://127.0.0.1:6379/0"
     artifact_dir: Path | None = None
     """The content-addressed store, shared by web and workers."""
+    upload_max_bytes: int = Field(default=20 * 2**30, ge=1)
+    """How large one uploaded file may be."""
+    uploads_per_person: int = Field(default=100, ge=1)
+    """How many uploads that are not yet used one person may have."""
+    upload_lifetime_s: int = Field(default=86_400, ge=1)
+    """How long an upload waits for its next byte, and a complete one for its use."""
+    import_paths: Annotated[list[Path], NoDecode] = []
+    """Folders of the workers' machine from which versions may be imported; empty: none."""
     allowed_hosts: Annotated[list[str], NoDecode] = ["localhost", "127.0.0.1", "[::1]"]
     csrf_trusted_origins: Annotated[list[str], NoDecode] = []
     secure_cookies: bool = False
@@ -68,7 +76,7 @@ class ControlSettings(BaseSettings):
     log_level: str = "INFO"
     debug: bool = False
 
-    split_lists = field_validator("allowed_hosts", "csrf_trusted_origins", mode="before")(_split)
+    split_lists = field_validator("allowed_hosts", "csrf_trusted_origins", "import_paths", mode="before")(_split)
 
     @property
     def secrets(self) -> SecretFiles:

@@ -136,6 +136,8 @@ SPECTACULAR_SETTINGS = {
         "ServerState": "controlplane.fleet.domain.ServerState",
         "PlacementState": "controlplane.fleet.domain.PlacementState",
         "StepState": "controlplane.fleet.domain.StepState",
+        "UploadState": "controlplane.registry.domain.UploadState",
+        "ImportState": "controlplane.registry.domain.ImportState",
     },
 }
 
@@ -159,6 +161,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "controlplane"
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
+CELERY_BEAT_SCHEDULE = {
+    # Where no worker took it in that time, the next one does the same.
+    "expire-uploads": {"task": "registry.expire_uploads", "schedule": 600.0, "options": {"expires": 300.0}},
+}
 
 LOGGING = {
     "version": 1,

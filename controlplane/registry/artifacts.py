@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
 from controlplane.env import control_settings
+from controlplane.registry.incoming import IncomingFile
 
 CHUNK_BYTES = 1024 * 1024
 
@@ -29,6 +31,22 @@ class ArtifactStore(Protocol):
 
     def put(self, source: BinaryIO) -> StoredArtifact:
         """Stores everything `source` yields; storing the same bytes twice is one file."""
+        ...
+
+    def incoming(self, name: str) -> IncomingFile:
+        """The file that arrives piece by piece under that name; it need not exist yet."""
+        ...
+
+    def incoming_names(self) -> list[str]:
+        """The names of all files that arrive, or have arrived and were not taken in."""
+        ...
+
+    def take_in(self, name: str, sha256: str) -> StoredArtifact:
+        """Makes the sealed incoming file the artifact of that digest; taking it in twice is taking it in once."""
+        ...
+
+    def free_bytes(self) -> int:
+        """How much room the store has left."""
         ...
 
     def local(self, sha256: str) -> AbstractContextManager[Path]:
@@ -49,6 +67,7 @@ class FolderArtifactStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._incoming = root / "incoming"
+        self._uploads = self._incoming / "uploads"
 
     def put(self, source: BinaryIO) -> StoredArtifact:
         """Stores everything `source` yields, in memory of one chunk."""
@@ -68,6 +87,29 @@ class FolderArtifactStore:
                 temporary.unlink()
                 raise
         return StoredArtifact(self._settle(temporary, digest.hexdigest()), size)
+
+    def incoming(self, name: str) -> IncomingFile:
+        """The file that arrives under that name, on the store's own file system."""
+        return IncomingFile(self._uploads / name)
+
+    def incoming_names(self) -> list[str]:
+        """The names of all files in the folder of uploads."""
+        return sorted(path.name for path in self._uploads.glob("*"))
+
+    def take_in(self, name: str, sha256: str) -> StoredArtifact:
+        """Moves the incoming file to its digest by one rename.
+
+        Raises:
+            FileNotFoundError: the file neither waits nor was taken in.
+        """
+        with suppress(FileNotFoundError):
+            self._settle(self._uploads / name, sha256)
+        return StoredArtifact(sha256, self.path(sha256).stat().st_size)
+
+    def free_bytes(self) -> int:
+        """What the file system has left for this user."""
+        self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+        return shutil.disk_usage(self._incoming).free
 
     @contextmanager
     def local(self, sha256: str) -> Iterator[Path]:

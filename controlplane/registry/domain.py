@@ -37,3 +37,29 @@ PUBLISHABLE_STATES = frozenset({VersionState.VALIDATED, VersionState.SIGNED, Ver
 def may_move(current: str, target: VersionState) -> bool:
     """Whether a version may go from one state to another."""
     return target in TRANSITIONS[VersionState(current)]
+
+
+class UploadState(models.TextChoices):
+    """How far an upload has come."""
+
+    RECEIVING = "receiving", "Receiving"
+    COMPLETE = "complete", "Complete"
+    USED = "used", "Used"
+    EXPIRED = "expired", "Expired"
+    FAILED = "failed", "Failed"
+
+
+class ImportState(models.TextChoices):
+    """How far an import has come."""
+
+    QUEUED = "queued", "Waiting for a worker"
+    RUNNING = "running", "Running"
+    SUCCEEDED = "succeeded", "Succeeded"
+    FAILED = "failed", "Failed"
+    CANCELLED = "cancelled", "Cancelled"
+
+
+OPEN_IMPORT_STATES = frozenset({ImportState.QUEUED, ImportState.RUNNING})
+
+IMPORT_HEARTBEAT_TIMEOUT_S = 15.0
+"""After so long a silence the worker of an import is taken for dead, and another may take the import over."""

@@ -1,6 +1,6 @@
 """Errors of the registry."""
 
-from controlplane.wire.errors import ConflictError, InvalidError, NotFoundError
+from controlplane.wire.errors import ConflictError, ControlPlaneError, ErrorKind, InvalidError, NotFoundError
 
 
 class ModelNotFoundError(NotFoundError):
@@ -49,3 +49,85 @@ class RevisionConflictError(ConflictError):
     """Somebody else changed the object between reading and writing it."""
 
     code = "revision.conflict"
+
+
+class UploadNotFoundError(NotFoundError):
+    """The caller has no such upload."""
+
+    code = "upload.not_found"
+
+
+class UploadGoneError(NotFoundError):
+    """The upload was, and takes no more bytes: it expired or failed."""
+
+    code = "upload.gone"
+
+
+class UploadOffsetError(ConflictError):
+    """Bytes were sent for another place than the one the upload has come to; `details["offset"]` is that place."""
+
+    code = "upload.wrong_offset"
+
+
+class UploadBusyError(ConflictError):
+    """Another request writes to the upload at this moment."""
+
+    code = "upload.busy"
+
+
+class UploadStateError(ConflictError):
+    """The upload is not in a state that allows the step."""
+
+    code = "upload.invalid_state"
+
+
+class UploadTooLargeError(ControlPlaneError):
+    """The file is larger than uploads may be, or than was announced."""
+
+    kind = ErrorKind.TOO_LARGE
+    code = "upload.too_large"
+
+
+class TooManyUploadsError(ControlPlaneError):
+    """The caller has as many open uploads as anybody may."""
+
+    kind = ErrorKind.LIMITED
+    code = "upload.too_many"
+
+
+class UploadBrokenOffError(ControlPlaneError):
+    """The bytes stopped coming before the request ended; what came is kept."""
+
+    kind = ErrorKind.TIMEOUT
+    code = "upload.broken_off"
+
+
+class DigestMismatchError(InvalidError):
+    """Bytes arrived that are not those the caller meant to send."""
+
+    code = "upload.digest_mismatch"
+
+
+class StoreFullError(ControlPlaneError):
+    """The artifact store has no room left; what was stored is kept."""
+
+    kind = ErrorKind.UNAVAILABLE
+    code = "store.full"
+
+
+class ImportNotFoundError(NotFoundError):
+    """There is no such import."""
+
+    code = "import.not_found"
+
+
+class ImportStateError(ConflictError):
+    """The import is not in a state that allows the step."""
+
+    code = "import.invalid_state"
+
+
+class ImportPathError(InvalidError):
+    """The server does not import from this path."""
+
+    code = "import.path_refused"

@@ -6,7 +6,7 @@ which is slow and may meet hostile input, happens in a child process between the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
@@ -39,25 +39,66 @@ class VersionDraft:
 
     Attributes:
         semver: the version for people.
-        files: path inside the version's folder -> its bytes. The graph is ``model.onnx``.
+        files: path inside the version's folder -> its bytes, or what they are in the store already. The graph is
+            ``model.onnx``.
         golden_samples: requests with known answers, in the form `model_repository_tools.golden.GoldenSample` reads.
         metrics: what its author measured, e.g. ``{"accuracy": 0.97}``.
         source: where it came from, for people.
     """
 
     semver: str
-    files: Mapping[str, BinaryIO]
+    files: Mapping[str, BinaryIO | StoredArtifact]
     golden_samples: list[dict[str, Any]] = field(default_factory=list)
     metrics: dict[str, Any] = field(default_factory=dict)
     dataset_notes: str = ""
     source: str = ""
 
 
-def import_version(actor: Actor, *, model: RegisteredModel, draft: VersionDraft) -> ModelVersion:
+def check_draft(
+    model: RegisteredModel, *, semver: str, golden_samples: list[dict[str, Any]], paths: Collection[str] | None
+) -> None:
+    """Lets a version pass whose names and samples are good, as far as that can be told without its bytes.
+
+    Args:
+        model: whose version it would be.
+        semver: the version for people.
+        golden_samples: requests with known answers.
+        paths: the names of its files; None where they are not known yet.
+
+    Raises:
+        InvalidNameError: the semver is none.
+        AlreadyExistsError: the model has a usable version of that semver.
+        ArtifactRefusedError: a file's name is not safe, there is no graph, or a golden sample cannot be read.
+    """
+    check_semver(semver)
+    _check_semver_free(model, semver)
+    _read_samples(golden_samples)
+    if paths is not None:
+        _check_names(paths)
+
+
+def discard_draft(version: ModelVersion) -> None:
+    """Removes a draft whose import never came to its end, so that its semver is free again; its number is not."""
+    ModelVersion.objects.filter(pk=version.pk, state=VersionState.DRAFT).delete()
+
+
+def import_version(
+    actor: Actor,
+    *,
+    model: RegisteredModel,
+    draft: VersionDraft,
+    drafted: Callable[[ModelVersion], None] = lambda _: None,
+) -> ModelVersion:
     """Stores a new version, inspects it and derives its configuration.
 
     A version that was refused may be imported again under the same semver; it gets a new number, because numbers are
     never reused for other bytes.
+
+    Args:
+        actor: who imports.
+        model: what it is a version of.
+        draft: what the version is made of.
+        drafted: called once the version's rows are there, in the transaction that makes them.
 
     Returns:
         The version, validated.
@@ -69,11 +110,12 @@ def import_version(actor: Actor, *, model: RegisteredModel, draft: VersionDraft)
         ArtifactRefusedError: the files cannot be served; the version is kept as failed, with the findings.
     """
     actor.require(Permission.MANAGE_MODELS)
-    check_semver(draft.semver)
-    _check_semver_free(model, draft.semver)
+    check_draft(model, semver=draft.semver, golden_samples=draft.golden_samples, paths=draft.files)
     samples = _read_samples(draft.golden_samples)
     stored = _store_files(draft.files)
-    version = _create_draft(actor, model, draft, stored, samples)
+    with transaction.atomic():
+        version = _create_draft(actor, model, draft, stored, samples)
+        drafted(version)
     inspection = _inspect(version)
     _settle(actor, version, inspection, [*inspection.findings, *_check_samples(inspection, samples)])
     if version.state == VersionState.FAILED:
@@ -125,18 +167,20 @@ def _read_samples(samples: list[dict[str, Any]]) -> list[SampleValue]:
         raise ArtifactRefusedError(f"A golden sample cannot be read: {error}.", code=error.code) from error
 
 
-def _store_files(files: Mapping[str, BinaryIO]) -> dict[str, StoredArtifact]:
+def _check_names(files: Collection[str]) -> None:
     try:
         safe_relative_paths(files)
     except ModelRepositoryError as error:
         raise ArtifactRefusedError(f"A file name is not safe: {error}.", code=error.code) from error
     if MODEL_FILE not in files:
         raise ArtifactRefusedError(f"A version needs a file {MODEL_FILE!r}.", code="artifact.no_model")
+
+
+def _store_files(files: Mapping[str, BinaryIO | StoredArtifact]) -> dict[str, StoredArtifact]:
     store = artifact_store()
-    return {path: store.put(source) for path, source in files.items()}
+    return {path: source if isinstance(source, StoredArtifact) else store.put(source) for path, source in files.items()}
 
 
-@transaction.atomic
 def _create_draft(
     actor: Actor,
     model: RegisteredModel,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
+
 from django.conf import settings
 from django.db import models
+from django.utils import timezone
 
-from controlplane.registry.domain import VersionState
+from controlplane.registry.artifacts import artifact_store
+from controlplane.registry.domain import OPEN_IMPORT_STATES, ImportState, UploadState, VersionState
 from controlplane.wire.names import triton_name
 
 
@@ -160,3 +164,87 @@ class AliasMove(models.Model):
 
     def __str__(self) -> str:
         return f"{self.alias} -> {self.to_version.semver}"
+
+
+class Upload(models.Model):
+    """A file that arrives piece by piece, by the tus protocol. Its id is what opens it, besides its owner's token."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="uploads")
+    filename = models.CharField(max_length=255, blank=True, help_text="As its sender calls it.")
+    length = models.BigIntegerField(help_text="How many bytes its sender announced.")
+    metadata = models.TextField(blank=True, help_text="Upload-Metadata as it came.")
+    expected_sha256 = models.CharField(max_length=64, blank=True, help_text="What its sender says it will be.")
+    sha256 = models.CharField(max_length=64, blank=True, help_text="What it is, once it is complete.")
+    state = models.CharField(max_length=20, choices=UploadState.choices, default=UploadState.RECEIVING)
+    failure = models.TextField(blank=True, help_text="Why it failed.")
+    created_at = models.DateTimeField(auto_now_add=True)
+    expires_at = models.DateTimeField(db_index=True)
+    completed_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-created_at"]
+        indexes = [models.Index(fields=["owner", "state"], name="upload_of_owner")]
+
+    def __str__(self) -> str:
+        return self.filename or str(self.pk)
+
+    @property
+    def offset(self) -> int:
+        """How many bytes are safely on disk. The file itself says it: no crash can part the two."""
+        if self.state in {UploadState.COMPLETE, UploadState.USED}:
+            return self.length
+        return artifact_store().incoming(str(self.pk)).durable_size()
+
+    @property
+    def has_expired(self) -> bool:
+        """Whether its time is over, removed or not."""
+        if self.state in {UploadState.RECEIVING, UploadState.COMPLETE}:
+            return self.expires_at <= timezone.now()
+        return self.state == UploadState.EXPIRED
+
+
+class VersionImport(models.Model):
+    """A version on its way into the registry, carried out by a worker."""
+
+    model = models.ForeignKey(RegisteredModel, on_delete=models.CASCADE, related_name="imports")
+    semver = models.CharField(max_length=100)
+    version = models.ForeignKey(ModelVersion, null=True, on_delete=models.SET_NULL, related_name="imports")
+    files = models.JSONField(default=dict, help_text="Path -> SHA-256 and size of what is in the store already.")
+    server_path = models.CharField(max_length=1000, blank=True, help_text="Where a worker finds the files instead.")
+    golden_samples = models.JSONField(default=list)
+    metrics = models.JSONField(default=dict)
+    dataset_notes = models.TextField(blank=True)
+    source = models.CharField(max_length=500, blank=True)
+    state = models.CharField(max_length=20, choices=ImportState.choices, default=ImportState.QUEUED)
+    message = models.CharField(max_length=200, blank=True, help_text="What is being done.")
+    bytes_done = models.BigIntegerField(default=0)
+    bytes_total = models.BigIntegerField(default=0, help_text="0: not yet known.")
+    error = models.TextField(blank=True, help_text="Why it failed.")
+    error_code = models.CharField(max_length=100, blank=True)
+    findings = models.JSONField(default=list)
+    attempt = models.PositiveIntegerField(default=0)
+    worker = models.CharField(max_length=100, blank=True)
+    heartbeat_at = models.DateTimeField(null=True, blank=True)
+    handed_out_at = models.DateTimeField(null=True, blank=True, help_text="When workers were last told of it.")
+    cancel_requested = models.BooleanField(default=False)
+    requested_by = models.CharField(max_length=200)
+    requested_by_user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+"
+    )
+    created_at = models.DateTimeField(auto_now_add=True)
+    finished_at = models.DateTimeField(null=True, blank=True)
+
+    class Meta:
+        ordering = ["-id"]
+        verbose_name = "import"
+        constraints = [
+            models.UniqueConstraint(
+                fields=["model", "semver"],
+                condition=models.Q(state__in=sorted(state.value for state in OPEN_IMPORT_STATES)),
+                name="one_open_import",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.model.slug}@{self.semver}"

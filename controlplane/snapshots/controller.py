@@ -1,7 +1,7 @@
 """The controller: what must be prompt. Any number may run; one leads.
 
 Three loops, each a thread of its own so that a server that does not answer delays no revocation: the snapshot, the
-probes, and handing out publications that no worker took up.
+probes, and handing out publications and imports that no worker took up.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from django.db.utils import DatabaseError
 from controlplane.audit.models import PendingChange
 from controlplane.fleet.probing import probe_servers
 from controlplane.fleet.services import hand_out_publications
+from controlplane.registry.import_jobs import hand_out_imports
 from controlplane.snapshots.errors import LeaseLostError
 from controlplane.snapshots.leases import LEASE_S, Lease, acquire, release
 from controlplane.snapshots.services import build_snapshot
@@ -55,7 +56,7 @@ class Controller:
             for name, interval_s, work in (
                 ("snapshot", SNAPSHOT_INTERVAL_S, self._build_snapshot),
                 ("probe", PROBE_INTERVAL_S, self._probe),
-                ("hand-out", HAND_OUT_INTERVAL_S, hand_out_publications),
+                ("hand-out", HAND_OUT_INTERVAL_S, self._hand_out),
             )
         ]
         for loop in loops:
@@ -105,3 +106,7 @@ class Controller:
 
     def _probe(self) -> None:
         probe_servers()
+
+    def _hand_out(self) -> None:
+        hand_out_publications()
+        hand_out_imports()

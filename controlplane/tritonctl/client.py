@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from http import HTTPStatus
 from types import TracebackType
 from typing import Any
@@ -51,6 +51,36 @@ class ControlClient:
     def post(self, *path: str | int, body: dict[str, Any] | None = None) -> Any:
         """What the API answers to a body; raises as `get`."""
         return _body_of(self._send("POST", _path("api", *path), json=body or {}), self.connection)
+
+    def exchange(
+        self,
+        method: str,
+        *path: str | int,
+        headers: dict[str, str] | None = None,
+        content: bytes = b"",
+        timeout_s: float = TIMEOUT_S,
+        come_back: Collection[int] = (),
+    ) -> httpx.Response:
+        """An answer of the API with its headers; raises as `get`.
+
+        Statuses of `come_back` mean that the same may work a moment later: they are an `UnavailableError` too.
+        """
+        timeout = httpx.Timeout(timeout_s, connect=CONNECT_TIMEOUT_S)
+        answer = self._send(method, _path("api", *path), headers=headers, content=content, timeout=timeout)
+        if answer.is_success:
+            return answer
+        if answer.status_code in come_back:
+            raise UnavailableError(
+                f"The control plane at {self.connection.url} goes on answering {answer.status_code}.",
+                code="control.busy",
+            )
+        if method == "HEAD":
+            raise ControlPlaneError(
+                f"The control plane answered {answer.status_code} to HEAD; what it was asked for may be gone.",
+                code="control.refused",
+            )
+        _body_of(answer, self.connection)
+        raise _not_a_control_plane(answer, self.connection)
 
     def pages(self, *path: str | int, **query: str) -> Iterator[dict[str, Any]]:
         """Every object of a list, page after page; raises as `get`."""

@@ -15,14 +15,16 @@ import pytest
 HERE = Path(__file__).parent
 ROOT = HERE.parents[1]
 SUITES = ("audit", "accounts", "registry", "access", "fleet", "usage", "snapshots", "quickstart")
+# Their web processes have databases of their own.
+LEFT_OUT = ("registry/rest/test_streaming.py", "registry/import_jobs/test_crashes.py")
 RERUN_TIMEOUT_S = 240
 
 
 @pytest.mark.timeout(RERUN_TIMEOUT_S + 60)
 @pytest.mark.skipif("TEST_DATABASE_URL" in os.environ, reason="this run is the one on Postgres")
 def test_everything_that_writes_works_on_postgres_too(postgres_url: str) -> None:
-    suites = [str(HERE / suite) for suite in SUITES]
-    suites += [f"--ignore={HERE / suite / 'rest'}" for suite in SUITES]  # they add no query of their own
+    left_out = [*(HERE / test for test in LEFT_OUT), *(HERE / suite / "rest" for suite in SUITES)]
+    suites = [*(f"--ignore={path}" for path in left_out), *(str(HERE / suite) for suite in SUITES)]
     rerun = subprocess.run(
         [sys.executable, "-m", "pytest", "-q", "-m", "not slow and not gpu and not browser", *suites],
         cwd=ROOT,

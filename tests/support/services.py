@@ -38,7 +38,7 @@ def free_port() -> int:
 @contextmanager
 def running(
     command: list[str], is_ready: Callable[[], bool], log: Path, stop_signal: signal.Signals, **options: Any
-) -> Iterator[None]:
+) -> Iterator[subprocess.Popen[bytes]]:
     """Runs a server until the block ends; fails with its output if it does not become ready."""
     with log.open("w") as output:
         process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=output, **options)
@@ -48,7 +48,7 @@ def running(
             if process.poll() is not None or time.monotonic() > deadline:
                 pytest.fail(f"{command[0]} did not start:\n{log.read_text()}")
             time.sleep(POLL_S)
-        yield
+        yield process
     finally:
         process.send_signal(stop_signal)
         try:

@@ -13,7 +13,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -55,11 +55,15 @@ class Web:
         url: its base URL.
         tokens: ``owner``, ``viewer``: control tokens of people in these roles; ``gateway``: a gateway's.
         environment: what its processes were started with.
+        process: the process itself.
+        log: what it has printed.
     """
 
     url: str
     tokens: dict[str, str]
     environment: dict[str, str]
+    process: subprocess.Popen[bytes]
+    log: Path
 
     @property
     def admin_token(self) -> str:
@@ -75,6 +79,20 @@ class Web:
         code = f"from controlplane.fleet.publishing import run_publication; run_publication({publication_id})"
         _manage(self.environment, "shell", "--verbosity=0", "--command", code)
 
+    def run_import(self, import_id: int) -> None:
+        """Does what a worker would do."""
+        code = f"from controlplane.registry.import_jobs import run_import; run_import({import_id})"
+        _manage(self.environment, "shell", "--verbosity=0", "--command", code)
+
+    @contextmanager
+    def killed_and_started_again(self) -> Iterator[Web]:
+        """The same control plane after a kill -9 of its process; it stops when the block ends."""
+        self.process.kill()
+        self.process.wait()
+        log = self.log.with_name(f"{self.log.stem}-again.log")
+        with _serving(self.environment, self.url, log) as process:
+            yield replace(self, process=process, log=log)
+
     def add_version(self, semver: str = "1.0.0", *, slug: str | None = None) -> str:
         """Uploads a version of a model, which is registered where it does not exist; returns the model's name."""
         name = slug or f"model-{secrets.token_hex(4)}"
@@ -87,12 +105,13 @@ class Web:
 
 
 @contextmanager
-def running_web(state_dir: Path) -> Iterator[Web]:
-    """A control plane that answers, migrated and with its first people."""
+def running_web(state_dir: Path, **settings: str) -> Iterator[Web]:
+    """A control plane that answers, migrated and with its first people; `settings` are more environment variables."""
     inherited = {name: value for name, value in os.environ.items() if not name.startswith("CONTROLPLANE_")}
     environment = inherited | {
         "CONTROLPLANE_STATE_DIR": str(state_dir),
         "CONTROLPLANE_REDIS_URL": f"unix://{state_dir}/no-redis.sock",
+        **settings,
     }
     init_secrets(state_dir / "secrets")
     _manage(environment, "migrate", "--verbosity=0")
@@ -100,8 +119,14 @@ def running_web(state_dir: Path) -> Iterator[Web]:
     repository.mkdir()
     beginning = BEGINNING.replace("REPOSITORY", repr(str(repository)))
     tokens = json.loads(_manage(environment, "shell", "--verbosity=0", "--command", beginning))
-    port = free_port()
-    url = f"http://127.0.0.1:{port}"
+    url, log = f"http://127.0.0.1:{free_port()}", state_dir / "web.log"
+    with _serving(environment, url, log) as process:
+        yield Web(url, tokens, environment, process, log)
+
+
+@contextmanager
+def _serving(environment: dict[str, str], url: str, log: Path) -> Iterator[subprocess.Popen[bytes]]:
+    port = url.rpartition(":")[2]
 
     def answers() -> bool:
         try:
@@ -109,9 +134,9 @@ def running_web(state_dir: Path) -> Iterator[Web]:
         except httpx.TransportError:
             return False
 
-    command = [sys.executable, "-m", "uvicorn", "controlplane.asgi:application", "--port", str(port)]
-    with running(command, answers, state_dir / "web.log", signal.SIGTERM, cwd=ROOT, env=environment):
-        yield Web(url, tokens, environment)
+    command = [sys.executable, "-m", "uvicorn", "controlplane.asgi:application", "--port", port]
+    with running(command, answers, log, signal.SIGTERM, cwd=ROOT, env=environment) as process:
+        yield process
 
 
 @pytest.fixture(scope="session")

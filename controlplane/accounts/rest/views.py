@@ -7,7 +7,7 @@ from http import HTTPStatus
 from typing import Any, TypeVar, cast
 
 from django.db.models import Model, QuerySet
-from drf_spectacular.utils import OpenApiResponse, extend_schema
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema
 from rest_framework import serializers
 from rest_framework.exceptions import NotFound
 from rest_framework.pagination import PageNumberPagination
@@ -20,6 +20,9 @@ from controlplane.accounts.rest.authentication import actor_of
 from controlplane.accounts.rest.parsers import JsonParser
 from controlplane.accounts.rest.permissions import MayView
 from controlplane.audit.domain import Actor
+
+_CHECKSUM_MISMATCH = 460
+"""A status of the tus protocol that HTTP does not know."""
 
 M = TypeVar("M", bound=Model)
 View = TypeVar("View", bound=Callable[..., Response])
@@ -108,6 +111,8 @@ def operation(
     status: int = HTTPStatus.OK,
     request: Any = None,
     query: type[serializers.Serializer[Any]] | None = None,
+    headers: tuple[OpenApiParameter, ...] = (),
+    also: dict[int, Any] | None = None,
     errors: tuple[int, ...] = (),
 ) -> Callable[[View], View]:
     """Describes an endpoint in the OpenAPI schema; its text is the method's docstring.
@@ -118,13 +123,19 @@ def operation(
         status: the status of its answer.
         request: the serializer of its body; a dictionary by media type where it is not JSON.
         query: the serializer of its query parameters.
+        headers: request headers it reads.
+        also: other statuses of success, each with the serializer of its answer.
         errors: statuses of the errors it may answer with, besides 401 and 403.
     """
-    responses: dict[int, Any] = {int(status): answers}
+    responses: dict[int, Any] = {int(status): answers} | (also or {})
     for code in sorted({HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, *errors}):
-        responses[int(code)] = OpenApiResponse(ErrorSerializer, HTTPStatus(code).phrase)
-    parameters = [query] if query else []
+        responses[int(code)] = OpenApiResponse(ErrorSerializer, _phrase(code))
+    parameters: list[Any] = [*([query] if query else []), *headers]
     return extend_schema(operation_id=operation_id, request=request, responses=responses, parameters=parameters)
+
+
+def _phrase(status: int) -> str:
+    return "Checksum Mismatch" if status == _CHECKSUM_MISMATCH else HTTPStatus(status).phrase
 
 
 def serialize_all(serializer_class: type[serializers.BaseSerializer[M]], rows: Iterable[M]) -> list[Any]:

@@ -1,28 +1,33 @@
-"""``/api/models/{slug}/versions``: what was uploaded, and uploading.
+"""``/api/models/{slug}/versions``: what was imported, and importing.
 
 One version, with where it lies, is `fleet.rest.versions`: the registry does not know of servers.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from http import HTTPStatus
 from typing import Any, BinaryIO, cast
+from uuid import UUID
 
 from django.core.files.uploadedfile import UploadedFile
+from django.http import QueryDict
 from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.accounts.rest.fields import StorableJSONField
-from controlplane.accounts.rest.parsers import UploadParser
+from controlplane.accounts.rest.parsers import JsonParser, UploadParser
 from controlplane.accounts.rest.views import ControlView, operation, serialize_all
 from controlplane.registry.domain import VersionState
+from controlplane.registry.import_jobs import NewImport, request_import
 from controlplane.registry.importing import MODEL_FILE, VersionDraft, import_version
-from controlplane.registry.models import ModelVersion, VersionFile
+from controlplane.registry.models import ModelVersion, RegisteredModel, VersionFile
+from controlplane.registry.rest.imports import ImportSerializer
 from controlplane.registry.selectors import get_model, get_version, list_version_summaries
 
+MAX_UPLOADS = 1000
 MAX_EXTRA_FILES = 90
 """Django's parser takes a hundred parts with files."""
 
@@ -99,17 +104,10 @@ class VersionSerializer(VersionSummarySerializer):
         return serialize_all(VersionFileSerializer, version.files.select_related("artifact"))
 
 
-class NewVersionSerializer(serializers.Serializer[Any]):
-    """A version to upload."""
+class VersionNotesSerializer(serializers.Serializer[Any]):
+    """What is said of a new version, wherever its files come from."""
 
     semver = serializers.CharField(max_length=100, help_text="A semantic version: `1.2.3`, `1.2.3-rc.1`.")
-    file = serializers.FileField(help_text=f"The graph; it is stored as {MODEL_FILE}, whatever its name is.")
-    extra_files = serializers.ListField(
-        child=serializers.FileField(),
-        max_length=MAX_EXTRA_FILES,
-        required=False,
-        help_text="Files that lie beside the graph under their own names, such as external weights.",
-    )
     metrics = StorableJSONField(required=False, help_text='Measurements by name, as JSON: `{"accuracy": 0.97}`.')
     golden = StorableJSONField(
         required=False,
@@ -128,11 +126,49 @@ class NewVersionSerializer(serializers.Serializer[Any]):
             raise serializers.ValidationError("Give a list of objects with inputs and outputs.")
         return golden
 
+
+class NewVersionSerializer(VersionNotesSerializer):
+    """A version with its files."""
+
+    file = serializers.FileField(help_text=f"The graph; it is stored as {MODEL_FILE}, whatever its name is.")
+    extra_files = serializers.ListField(
+        child=serializers.FileField(),
+        max_length=MAX_EXTRA_FILES,
+        required=False,
+        help_text="Files that lie beside the graph under their own names, such as external weights.",
+    )
+
     def validate_extra_files(self, files: list[UploadedFile[bytes]]) -> list[UploadedFile[bytes]]:
         names = [str(file.name) for file in files]
         if MODEL_FILE in names or len(set(names)) < len(names):
             raise serializers.ValidationError(f"Each needs a name of its own, and none the name {MODEL_FILE}.")
         return files
+
+
+class NewImportSerializer(VersionNotesSerializer):
+    """A version whose files are there already; give either `uploads` or `path`."""
+
+    uploads = serializers.DictField(
+        child=serializers.UUIDField(),
+        required=False,
+        allow_empty=False,
+        help_text=f"Path in the version -> complete upload; one of them is `{MODEL_FILE}`.",
+    )
+    path = serializers.CharField(
+        max_length=1000,
+        required=False,
+        help_text="A file or folder on the server, inside one of the folders that its operator allows.",
+    )
+
+    def validate_uploads(self, uploads: dict[str, UUID]) -> dict[str, UUID]:
+        if len(uploads) > MAX_UPLOADS:
+            raise serializers.ValidationError(f"Give at most {MAX_UPLOADS}.")
+        return uploads
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        if ("uploads" in attrs) == ("path" in attrs):
+            raise serializers.ValidationError("Give either uploads or path.")
+        return attrs
 
 
 class VersionQuerySerializer(serializers.Serializer[Any]):
@@ -142,7 +178,7 @@ class VersionQuerySerializer(serializers.Serializer[Any]):
 
 
 class VersionsView(ControlView):
-    parser_classes = (UploadParser,)
+    parser_classes = (UploadParser, JsonParser)
 
     @operation("versions_list", VersionSummarySerializer(many=True), query=VersionQuerySerializer, errors=(400, 404))
     def get(self, request: Request, slug: str) -> Response:
@@ -154,18 +190,35 @@ class VersionsView(ControlView):
         "versions_upload",
         VersionSerializer,
         status=HTTPStatus.CREATED,
-        request={"multipart/form-data": NewVersionSerializer},
-        errors=(400, 404, 409, 415),
+        request={"multipart/form-data": NewVersionSerializer, "application/json": NewImportSerializer},
+        also={HTTPStatus.ACCEPTED: ImportSerializer},
+        errors=(400, 404, 409, 410, 415),
     )
     def post(self, request: Request, slug: str) -> Response:
-        """Uploads a version and inspects it. Files that cannot be served are refused with findings that say why."""
+        """Imports a version. Files that cannot be served are refused with findings that say why.
+
+        A form holds the files, and is answered when they were inspected: good for small ones. JSON names uploads, or
+        a path on the server, which a worker imports; the answer is 202, and `Location` tells how far it has come.
+        """
         model = get_model(slug)
+        if isinstance(request.data, QueryDict):
+            return self._import_now(model)
+        return self._import_later(model)
+
+    def _import_now(self, model: RegisteredModel) -> Response:
         given = self.read_body(NewVersionSerializer)
         files = _by_path(given.pop("file"), given.pop("extra_files", []))
         draft = VersionDraft(files=files, golden_samples=given.pop("golden", []), **given)
         version = import_version(self.actor, model=model, draft=draft)
-        return Response(VersionSerializer(get_version(slug, version.semver)).data, status=HTTPStatus.CREATED)
+        return Response(VersionSerializer(get_version(model.slug, version.semver)).data, status=HTTPStatus.CREATED)
+
+    def _import_later(self, model: RegisteredModel) -> Response:
+        given = self.read_body(NewImportSerializer)
+        new = NewImport(server_path=given.pop("path", ""), golden_samples=given.pop("golden", []), **given)
+        job = request_import(self.actor, model=model, new=new)
+        headers = {"Location": f"/api/imports/{job.pk}"}
+        return Response(ImportSerializer(job).data, status=HTTPStatus.ACCEPTED, headers=headers)
 
 
-def _by_path(graph: UploadedFile[bytes], extra: Iterable[UploadedFile[bytes]]) -> dict[str, BinaryIO]:
+def _by_path(graph: UploadedFile[bytes], extra: Iterable[UploadedFile[bytes]]) -> Mapping[str, BinaryIO]:
     return {MODEL_FILE: cast(BinaryIO, graph)} | {str(file.name): cast(BinaryIO, file) for file in extra}

@@ -6,9 +6,11 @@ from typing import Annotated
 
 import typer
 
+from controlplane.tritonctl.commands.model_import import import_model
 from controlplane.tritonctl.terminal import AsJson, connect, print_json, print_table, reports_errors
 
 app = typer.Typer(help="What clients can ask for.", no_args_is_help=True)
+app.command("import")(import_model)
 
 
 @app.command("list")

@@ -1,5 +1,6 @@
 """What holds for every endpoint: who gets in, and what hostile requests are answered."""
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -18,6 +19,9 @@ from tests.support.rest import ACTOR, bearer, client_of, error_of
 # The description of the API is the same for everybody, and in the repository.
 PUBLIC = {"api/schema/", "api/docs/"}
 
+EXAMPLES = {"int": "1", "name": "x", "uuid": "00000000-0000-4000-8000-000000000000"}
+"""Something in the place of each converter's value."""
+
 
 def api_paths() -> list[str]:
     """Every path of the API, with something in the place of each name."""
@@ -32,7 +36,7 @@ def api_paths() -> list[str]:
 
     paths = [path for path in walk(get_resolver().url_patterns, "") if path.startswith("api/")]
     named = [path for path in paths if path != "api/" and path not in PUBLIC]
-    return ["/" + path.replace("<int:publication_id>", "1").replace("<name:", "<") for path in named]
+    return ["/" + re.sub(r"<(int|uuid|name):\w+>", lambda found: EXAMPLES[found[1]], path) for path in named]
 
 
 @pytest.mark.parametrize("path", api_paths())

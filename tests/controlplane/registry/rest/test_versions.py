@@ -147,10 +147,10 @@ def test_extra_files_cannot_take_anothers_place(owner: APIClient, names: tuple[s
     assert not ModelVersion.objects.exists()
 
 
-def test_an_upload_is_a_form(owner: APIClient) -> None:
+def test_a_version_comes_as_a_form_or_as_json(owner: APIClient) -> None:
     registered_model("digits")
 
-    response = owner.post("/api/models/digits/versions", {"semver": "1.0.0"}, format="json")
+    response = owner.post("/api/models/digits/versions", b"<version/>", content_type="application/xml")
 
     assert response.status_code == 415
     assert error_of(response)["code"] == "unsupported_media_type"
