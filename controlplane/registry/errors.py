@@ -1,6 +1,6 @@
 """Errors of the registry."""
 
-from controlplane.wire.errors import ConflictError, InvalidError, NotFoundError
+from controlplane.wire.errors import ConflictError, ForbiddenError, InvalidError, NotFoundError, UnavailableError
 
 
 class ModelNotFoundError(NotFoundError):
@@ -49,3 +49,39 @@ class RevisionConflictError(ConflictError):
     """Somebody else changed the object between reading and writing it."""
 
     code = "revision.conflict"
+
+
+class VersionInUseError(ConflictError):
+    """Something needs the version; `details["uses"]` says what."""
+
+    code = "version.in_use"
+
+
+class ApprovalMissingError(ConflictError):
+    """Too few people approved the version."""
+
+    code = "approval.missing"
+
+
+class ApprovalRefusedError(ForbiddenError):
+    """This person may not approve this version."""
+
+    code = "approval.refused"
+
+
+class InvalidSchemaError(InvalidError):
+    """What was said of a model's parameters, inputs or outputs does not hold together."""
+
+    code = "model.invalid_schema"
+
+
+class SignatureInvalidError(ConflictError):
+    """What lies here is not what the publisher signed."""
+
+    code = "signature.invalid"
+
+
+class SigningUnavailableError(UnavailableError):
+    """This process has no key to sign with."""
+
+    code = "signing.unavailable"

@@ -22,7 +22,7 @@ from controlplane.fleet.probing import probe_servers
 from controlplane.fleet.services import hand_out_publications
 from controlplane.snapshots.errors import LeaseLostError
 from controlplane.snapshots.leases import LEASE_S, Lease, acquire, release
-from controlplane.snapshots.services import build_snapshot
+from controlplane.snapshots.services import build_snapshot, confirm_withdrawals
 
 logger = logging.getLogger(__name__)
 
@@ -102,6 +102,8 @@ class Controller:
         lease = self._lease
         if lease is not None and PendingChange.objects.exists():
             build_snapshot(lease)
+        if lease is not None:
+            confirm_withdrawals()
 
     def _probe(self) -> None:
         probe_servers()

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from http import HTTPStatus
 from types import TracebackType
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote
 
 import httpx
@@ -14,6 +14,7 @@ from controlplane.tritonctl.connection import Connection
 from controlplane.wire.errors import ControlPlaneError, InvalidError, UnauthenticatedError, UnavailableError
 
 TIMEOUT_S = 60.0
+UPLOAD_TIMEOUT_S = 600.0
 CONNECT_TIMEOUT_S = 5.0
 PAGE_SIZE = 100
 
@@ -51,6 +52,16 @@ class ControlClient:
     def post(self, *path: str | int, body: dict[str, Any] | None = None) -> Any:
         """What the API answers to a body; raises as `get`."""
         return _body_of(self._send("POST", _path("api", *path), json=body or {}), self.connection)
+
+    def put(self, *path: str | int, body: dict[str, Any]) -> Any:
+        """What the API answers to a body that replaces what lies there; raises as `get`."""
+        return _body_of(self._send("PUT", _path("api", *path), json=body), self.connection)
+
+    def upload(self, *path: str | int, form: dict[str, str], files: Sequence[tuple[str, tuple[str, BinaryIO]]]) -> Any:
+        """What the API answers to files; they are read while they are sent. Raises as `get`."""
+        timeout = httpx.Timeout(UPLOAD_TIMEOUT_S, connect=CONNECT_TIMEOUT_S)
+        answer = self._send("POST", _path("api", *path), data=form, files=files, timeout=timeout)
+        return _body_of(answer, self.connection)
 
     def pages(self, *path: str | int, **query: str) -> Iterator[dict[str, Any]]:
         """Every object of a list, page after page; raises as `get`."""

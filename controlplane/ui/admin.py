@@ -22,8 +22,9 @@ from controlplane.fleet.domain import OPEN_STATES, PublicationState
 from controlplane.fleet.models import Pool, Publication
 from controlplane.fleet.services import cancel_publication, publish_version, retry_publication
 from controlplane.registry.domain import PUBLISHABLE_STATES, VersionState
-from controlplane.registry.importing import MODEL_FILE, VersionDraft, import_version, manifest_of
+from controlplane.registry.importing import MODEL_FILE, VersionDraft, import_version
 from controlplane.registry.models import AliasMove, ModelVersion, RegisteredModel
+from controlplane.registry.selectors import manifest_of
 from controlplane.registry.services import ModelFields, create_model, set_alias, update_model
 from controlplane.ui.activity import models_with_activity, versions_with_placements
 from controlplane.ui.live import version_activity
