@@ -9,9 +9,9 @@ import onnx
 from onnx import TensorProto, helper
 
 from controlplane.audit.domain import system_actor
+from controlplane.registry.domain import VersionState
 from controlplane.registry.importing import VersionDraft, import_version
 from controlplane.registry.models import ModelVersion, RegisteredModel
-from controlplane.registry.domain import VersionState
 from controlplane.registry.services import create_model, move_version, sign_version
 
 ACTOR = system_actor("tests")

@@ -19,6 +19,8 @@ from model_repository_tools.findings import Finding, Severity
 from model_repository_tools.golden import compare, infer_request
 
 READY_TIMEOUT_S = 120.0
+SILENCE_TIMEOUT_S = 10.0
+"""A server that does not even live for so long will not become ready; one that restarts is back earlier."""
 
 
 def load_on_servers(context: StepContext) -> str:
@@ -37,17 +39,26 @@ def load_on_servers(context: StepContext) -> str:
 
 def wait_until_ready(context: StepContext) -> str:
     """Waits until exactly this version takes requests on each server; the answer to the load call proves nothing."""
-    version = context.publication.version
     started = time.monotonic()
     for server in context.servers():
         with TritonClient(server) as triton:
-            while not triton.is_ready(context.triton_name, version.number):
-                context.checkpoint()
-                if time.monotonic() - started > READY_TIMEOUT_S:
-                    raise StepFailedError(f"Not ready on {server.name} after {READY_TIMEOUT_S:.0f} s. See its log.")
-                time.sleep(POLL_S)
+            _wait_until_ready(context, server, triton, started)
         note(server, context.publication, PlacementState.READY)
     return f"ready after {time.monotonic() - started:.2f} s"
+
+
+def _wait_until_ready(context: StepContext, server: Server, triton: TritonClient, started: float) -> None:
+    lived = time.monotonic()
+    while not triton.is_ready(context.triton_name, context.publication.version.number):
+        context.checkpoint()
+        now = time.monotonic()
+        if triton.is_live():
+            lived = now
+        if now - lived > SILENCE_TIMEOUT_S:
+            raise StepFailedError(f"{server.name} does not answer any more. Start it and retry.")
+        if now - started > READY_TIMEOUT_S:
+            raise StepFailedError(f"Not ready on {server.name} after {READY_TIMEOUT_S:.0f} s. See its log.")
+        time.sleep(POLL_S)
 
 
 def prove_by_golden_requests(context: StepContext) -> str:
