@@ -1,0 +1,150 @@
+"""From asking for a publication to a version that is proven: what we add to Triton's own work and to the disk's.
+
+``python -m tests.benchmarks.publish`` starts the embedded stack, publishes versions of a 100 MB model through the REST
+API and its worker, and takes off what does not depend on us: how long this Triton needs to load the same model when it
+is asked directly, and how long reading and hashing, and copying, 100 MB take here.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import statistics
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+from controlplane.fleet.triton import CONTROL_HEADER
+from tests.benchmarks.report import Figure, Section, machine, write_section
+from tests.support.stack import Stack, running_stack
+from tests.support.triton import wait_until
+
+MODEL = "weighty"
+WEIGHTS = 25_000_000
+"""Numbers of four bytes: 100 MB."""
+ROUNDS = 5
+LIMIT_S = 0.5
+STEPS_THAT_HASH = ("stage", "verify", "commit")
+PUBLISH_TIMEOUT_S = 120
+
+
+def graph(seed: int) -> bytes:
+    """``y = x + sum of the weights of one of 1000 rows``, with 100 MB of weights that differ from seed to seed."""
+    weights = np.full((1000, WEIGHTS // 1000), float(seed), dtype=np.float32)
+    nodes = [
+        helper.make_node("Gather", ["weights", "row"], ["chosen"], axis=0),
+        helper.make_node("ReduceSum", ["chosen"], ["sum"], keepdims=0),
+        helper.make_node("Add", ["x", "sum"], ["y"]),
+    ]
+    model = helper.make_model(
+        helper.make_graph(
+            nodes,
+            "weighty",
+            [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["batch", 1])],
+            [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["batch", 1])],
+            [
+                numpy_helper.from_array(weights, "weights"),
+                numpy_helper.from_array(np.array(7, dtype=np.int64), "row"),
+            ],
+        ),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
+    )
+    onnx.checker.check_model(model)
+    return bytes(model.SerializeToString())
+
+
+def publish(stack: Stack, number: int) -> dict[str, Any]:
+    """Uploads a version, publishes it, and returns its publication."""
+    semver = f"1.0.{number}"
+    headers = {"Authorization": f"Bearer {stack.values['ADMIN_TOKEN']}"}
+    path = f"{stack.values['CONTROL_URL']}/api/models/{MODEL}/versions"
+    files = {"file": ("model.onnx", graph(number))}
+    uploaded = httpx.post(path, headers=headers, data={"semver": semver}, files=files, timeout=PUBLISH_TIMEOUT_S)
+    uploaded.raise_for_status()
+    place = stack.control("POST", f"/api/models/{MODEL}/versions/{semver}/publish").headers["Location"]
+    wait_until(
+        lambda: stack.control("GET", place).json()["state"] not in {"queued", "running"},
+        what="the version is published",
+        timeout_s=PUBLISH_TIMEOUT_S,
+    )
+    publication: dict[str, Any] = stack.control("GET", place).json()
+    if publication["state"] != "succeeded":
+        raise RuntimeError(publication["error"])
+    return publication
+
+
+def load_time_s(stack: Stack, number: int) -> float:
+    """How long Triton itself needs to load a version that is in its repository."""
+    secret = (stack.state_dir / "secrets" / "triton_control").read_text().strip()
+    base = f"{stack.values['TRITON_URL']}/v2"
+    name = f"{MODEL}.v{number}"
+    with httpx.Client(headers={CONTROL_HEADER: secret}, timeout=PUBLISH_TIMEOUT_S, trust_env=False) as triton:
+        triton.post(f"{base}/repository/models/{name}/unload", json={}).raise_for_status()
+        wait_until(
+            lambda: all(
+                entry.get("reason") == "unloaded"
+                for entry in triton.post(f"{base}/repository/index", json={}).json()
+                if entry["name"] == name
+            ),
+            what="it is unloaded",
+            timeout_s=PUBLISH_TIMEOUT_S,
+        )
+        started = time.perf_counter()
+        triton.post(f"{base}/repository/models/{name}/load", json={}).raise_for_status()
+        return time.perf_counter() - started
+
+
+def hash_time_s(folder: Path) -> float:
+    """How long reading and hashing 100 MB takes here; the median of some."""
+    file = folder / "hundred-megabytes"
+    file.write_bytes(bytes(4 * WEIGHTS))
+
+    def once() -> float:
+        started = time.perf_counter()
+        with file.open("rb", buffering=0) as opened:
+            hashlib.file_digest(opened, "sha256")
+        return time.perf_counter() - started
+
+    return statistics.median(once() for _ in range(ROUNDS))
+
+
+def total_s(publication: dict[str, Any]) -> float:
+    """From the answer to who asked until the version is open to requests."""
+    created, finished = (np.datetime64(publication[name][:-1]) for name in ("created_at", "finished_at"))
+    return float((finished - created) / np.timedelta64(1, "s"))
+
+
+def main() -> None:
+    """Measures and writes the section."""
+    with tempfile.TemporaryDirectory(prefix="publish-") as folder, running_stack(Path(folder) / "var") as stack:
+        stack.control("POST", "/api/models", json={"slug": MODEL})
+        publications = [publish(stack, number) for number in range(1, ROUNDS + 1)]
+        loads_s = [load_time_s(stack, number) for number in range(1, ROUNDS + 1)]
+        hashing_s = hash_time_s(Path(folder)) * len(STEPS_THAT_HASH)
+    totals = [total_s(publication) for publication in publications]
+    load_s = statistics.median(loads_s)
+    ours = [total - load_s - hashing_s for total in totals]
+    write_section(
+        Section(
+            "Publishing a 100 MB model",
+            "python -m tests.benchmarks.publish",
+            machine(),
+            [
+                Figure("asked for -> proven and routable, median", f"{statistics.median(totals):.2f} s", ""),
+                Figure("of that, Triton's own load", f"{load_s:.2f} s", ""),
+                Figure(f"of that, {len(STEPS_THAT_HASH)} times reading and hashing it", f"{hashing_s:.2f} s", ""),
+                Figure("what is left is ours, median", f"{statistics.median(ours):.2f} s", f"{LIMIT_S} s"),
+                Figure("what is left is ours, worst", f"{max(ours):.2f} s", ""),
+            ],
+        )
+    )
+
+
+if __name__ == "__main__":
+    main()
