@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from controlplane.fleet.triton import CONTROL_HEADER
+from deploy.embedded.triton import CONTROL_HEADER
 from tests.benchmarks.report import Figure, Section, machine, write_section
 from tests.support.stack import Stack, running_stack
 from tests.support.triton import wait_until
