@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
@@ -42,7 +41,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def pool(controller: Controller, pool: Pool) -> Iterator[Pool]:
+def pool(controller: Controller, pool: Pool) -> Pool:
     return pool
 
 

@@ -58,6 +58,7 @@ def test_capabilities_are_short_words_each_named_once() -> None:
 
 def test_a_schema_describes_an_object_of_bounded_size() -> None:
     check_schema("input_schema", {"type": "object", "properties": {"text": {"type": "string"}}})
-    for wrong in ({"type": "array"}, {"properties": []}, {"description": "x" * 100_001}):
+    refused: list[dict[str, Any]] = [{"type": "array"}, {"properties": []}, {"description": "x" * 100_001}]
+    for wrong in refused:
         with pytest.raises(InvalidSchemaError):
             check_schema("input_schema", wrong)
