@@ -24,11 +24,13 @@ def init_secrets(directory: Path) -> list[str]:
         if not (directory / name).exists():
             _write(directory / name, secrets.token_urlsafe(48).encode())
             written.append(name)
-    if not (directory / "snapshot_key.pem").exists():
-        private, public = generate_signing_key()
-        _write(directory / "snapshot_public.pem", public)
-        _write(directory / "snapshot_key.pem", private)
-        written += ["snapshot_key.pem", "snapshot_public.pem"]
+    for owner in ("snapshot", "publisher"):
+        # The public key first: a crash between the two leaves no private key without its partner.
+        if not (directory / f"{owner}_key.pem").exists():
+            private, public = generate_signing_key()
+            _write(directory / f"{owner}_public.pem", public)
+            _write(directory / f"{owner}_key.pem", private)
+            written += [f"{owner}_key.pem", f"{owner}_public.pem"]
     return written
 
 

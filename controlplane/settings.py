@@ -132,6 +132,7 @@ SPECTACULAR_SETTINGS = {
     "COMPONENT_SPLIT_REQUEST": True,
     "ENUM_NAME_OVERRIDES": {
         "VersionState": "controlplane.registry.domain.VersionState",
+        "PublicationKind": "controlplane.fleet.domain.PublicationKind",
         "PublicationState": "controlplane.fleet.domain.PublicationState",
         "ServerState": "controlplane.fleet.domain.ServerState",
         "PlacementState": "controlplane.fleet.domain.PlacementState",
@@ -160,6 +161,7 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "controlplane"
+CELERY_BEAT_SCHEDULE = {"tend-pools": {"task": "fleet.tend_pools", "schedule": 600.0, "options": {"expires": 600}}}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
     # Where no worker took it in that time, the next one does the same.

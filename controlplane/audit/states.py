@@ -5,7 +5,9 @@ from __future__ import annotations
 VARIANTS: dict[str, str] = {
     **dict.fromkeys(("live", "ready", "published", "succeeded", "done", "active", "ok", "usable"), "success"),
     **dict.fromkeys(("down", "failed", "lost", "error"), "danger"),
-    **dict.fromkeys(("cordoned", "unknown", "expired", "silent", "behind", "cancelled", "warning"), "warning"),
+    **dict.fromkeys(
+        ("cordoned", "unknown", "expired", "silent", "behind", "cancelled", "warning", "postponed"), "warning"
+    ),
     **dict.fromkeys(("running", "loading", "queued"), "primary"),
     **dict.fromkeys(("validated", "signed", "approved", "info"), "info"),
 }

@@ -58,3 +58,9 @@ class StepFailedError(ControlPlaneError):
 
     kind = ErrorKind.CONFLICT
     code = "publication.step_failed"
+
+
+class PostponedError(ControlPlaneError):
+    """A step waits for something that may take long; its worker is given back and the step is run again later."""
+
+    code = "publication.postponed"

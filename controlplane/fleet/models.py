@@ -6,8 +6,10 @@ from django.db import models
 
 from controlplane.fleet.domain import (
     OPEN_STATES,
+    UNDO_WINDOW_S,
     Health,
     PlacementState,
+    PublicationKind,
     PublicationState,
     PublicationStep,
     ServerState,
@@ -24,6 +26,9 @@ class Pool(models.Model):
     repository = models.CharField(max_length=500, help_text="The repository as the workers see it.")
     server_repository = models.CharField(max_length=500, help_text="The repository as its Tritons see it.")
     gpu = models.BooleanField(default=False, help_text="Its Tritons run models on GPUs.")
+    undo_window_s = models.PositiveIntegerField(
+        default=UNDO_WINDOW_S, help_text="How long a retired version can be brought back from the attic."
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:
@@ -78,7 +83,13 @@ class Placement(models.Model):
 
 
 class Publication(models.Model):
-    """The way of one version into one pool."""
+    """The way of one version into one pool, or out of it.
+
+    A retirement waits for the gateways, which only an app above this one knows: it says `withdrawn_at` here, and
+    that app answers with `withdrawn_revision`, `held_by` and in the end `unrouted_at`.
+    """
+
+    kind = models.CharField(max_length=20, choices=PublicationKind.choices, default=PublicationKind.PUBLISH)
 
     version = models.ForeignKey(ModelVersion, on_delete=models.PROTECT, related_name="publications")
     pool = models.ForeignKey(Pool, on_delete=models.PROTECT, related_name="publications")
@@ -87,11 +98,20 @@ class Publication(models.Model):
     manifest = models.JSONField(
         default=dict, help_text="Digests of every file as staged, the rendered config included."
     )
+    signature = models.JSONField(default=dict, help_text="The publisher's signature of the manifest.")
+    findings = models.JSONField(default=list, help_text="What staff should know though it stops nothing.")
     attempt = models.PositiveIntegerField(default=0)
     worker = models.CharField(max_length=100, blank=True)
     heartbeat_at = models.DateTimeField(null=True, blank=True)
     handed_out_at = models.DateTimeField(null=True, blank=True, help_text="When workers were last told of it.")
     cancel_requested = models.BooleanField(default=False)
+    withdrawn_at = models.DateTimeField(null=True, blank=True, help_text="When the version left the routes.")
+    withdrawn_revision = models.BigIntegerField(
+        null=True, blank=True, help_text="From this revision of the snapshot on, nothing routes to the version."
+    )
+    held_by = models.JSONField(default=list, help_text="Gateways that have not confirmed that revision.")
+    unrouted_at = models.DateTimeField(null=True, blank=True, help_text="When no live gateway routed to it any more.")
+    attic_until = models.DateTimeField(null=True, blank=True, help_text="When the attic forgets the retired files.")
     requested_by = models.CharField(max_length=200)
     created_at = models.DateTimeField(auto_now_add=True)
     finished_at = models.DateTimeField(null=True, blank=True)
@@ -107,7 +127,7 @@ class Publication(models.Model):
         ]
 
     def __str__(self) -> str:
-        return f"{self.version} to {self.pool}"
+        return f"{self.version} {'out of' if self.kind == PublicationKind.RETIRE else 'to'} {self.pool}"
 
 
 class PublicationStepRun(models.Model):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from django.db.models import Prefetch, QuerySet
 
-from controlplane.fleet.domain import PlacementState, PublicationStep
+from controlplane.fleet.domain import OPEN_STATES, PLANS, PlacementState, PublicationKind, PublicationStep
 from controlplane.fleet.errors import PoolNotFoundError, PublicationNotFoundError, ServerNotFoundError
 from controlplane.fleet.models import Placement, Pool, Publication, PublicationStepRun, Server
 from controlplane.registry.models import ModelVersion
@@ -87,6 +87,12 @@ def list_placements(version: ModelVersion) -> QuerySet[Placement]:
     return version.placements.select_related("server__pool").order_by("server__name")
 
 
+def waiting_withdrawals() -> QuerySet[Publication]:
+    """Publications whose version left the routes and that wait until the gateways have noticed."""
+    waiting = Publication.objects.filter(state__in=OPEN_STATES, unrouted_at=None, withdrawn_at__isnull=False)
+    return waiting.select_related("version__model")
+
+
 def routable_servers(version_ids: list[int]) -> dict[int, list[int]]:
     """Version id -> ids of the servers that may be sent requests for it: READY there, and proven by a publication."""
     rows = Placement.objects.filter(version_id__in=version_ids, state=PlacementState.READY, proven=True)
@@ -112,4 +118,4 @@ class PipelineStep:
 def pipeline_of(publication: Publication) -> list[PipelineStep]:
     """All steps of a publication in order, as its latest attempt left them."""
     runs = {run.step: run for run in publication.steps.all() if run.attempt == publication.attempt}
-    return [PipelineStep(step, runs.get(step.value)) for step in PublicationStep]
+    return [PipelineStep(step, runs.get(step.value)) for step in PLANS[PublicationKind(publication.kind)]]

@@ -5,10 +5,12 @@ Source: Triton's HTTP protocol, https://github.com/triton-inference-server/serve
 
 from __future__ import annotations
 
+import ssl
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 import httpx
+from prometheus_client.parser import text_string_to_metric_families
 
 from controlplane.env import control_settings
 from controlplane.fleet.errors import TritonRefusedError, TritonUnavailableError
@@ -19,6 +21,9 @@ CONTROL_HEADER = "triton-control"
 PROBE_TIMEOUT_S = 2.0
 LOAD_TIMEOUT_S = 600.0
 _LONGEST_REASON = 1000
+_NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""Tritons speak plain HTTP; without it each client would read all certificates of the host, 30 ms of every step."""
+_LOADED = {"READY", "LOADING", "UNLOADING"}
 
 
 class IndexEntry(NamedTuple):
@@ -39,7 +44,11 @@ class TritonClient:
             headers[CONTROL_HEADER] = control_settings().secrets.read(server.control_secret).decode()
         self._name = server.name
         self._http = httpx.Client(
-            base_url=f"http://{server.http_address}", headers=headers, timeout=PROBE_TIMEOUT_S, trust_env=False
+            base_url=f"http://{server.http_address}",
+            headers=headers,
+            timeout=PROBE_TIMEOUT_S,
+            trust_env=False,
+            verify=_NO_TLS,
         )
 
     def __enter__(self) -> Self:
@@ -90,6 +99,28 @@ class TritonClient:
         except httpx.HTTPError:
             return False
 
+    def is_loaded(self, triton_name: str) -> bool:
+        """Whether the server holds memory for the model: it serves, or is on the way there or from there.
+
+        Raises:
+            TritonUnavailableError: the server does not answer.
+        """
+        return any(entry.name == triton_name and entry.state in _LOADED for entry in self.index())
+
+    def ended_requests(self, triton_name: str, number: int) -> int:
+        """How many inference requests of a version the server has ended since it was loaded, well or badly.
+
+        Raises:
+            TritonRefusedError: the version is not loaded.
+            TritonUnavailableError: the server does not answer.
+        """
+        statistics = self._call("GET", f"/v2/models/{triton_name}/versions/{number}/stats").json()
+        return sum(
+            int(model["inference_stats"][outcome]["count"])
+            for model in statistics["model_stats"]
+            for outcome in ("success", "fail")
+        )
+
     def infer(self, triton_name: str, number: int, request: dict[str, Any]) -> dict[str, Any]:
         """Sends one inference request in V2 JSON and returns the answer."""
         path = f"/v2/models/{triton_name}/versions/{number}/infer"
@@ -107,6 +138,34 @@ class TritonClient:
         if not response.is_success:
             raise TritonRefusedError(f"Server {self._name!r} says: {_reason(response)}")
         return response
+
+
+def free_memory_bytes(server: Server, *, gpu: bool) -> int | None:
+    """The memory a model may still take on a server: on its fullest GPU, or of its host. None where that is not known.
+
+    Source: https://docs.nvidia.com/deeplearning/triton-inference-server/user-guide/docs/user_guide/metrics.html
+    """
+    if not server.metrics_address:
+        return None
+    try:
+        response = httpx.get(
+            f"http://{server.metrics_address}/metrics", timeout=PROBE_TIMEOUT_S, trust_env=False, verify=_NO_TLS
+        )
+        response.raise_for_status()
+        return _free_bytes(response.text, "nv_gpu_memory" if gpu else "nv_cpu_memory")
+    except (httpx.HTTPError, ValueError):
+        return None
+
+
+def _free_bytes(metrics: str, prefix: str) -> int | None:
+    values: dict[str, dict[str, float]] = {"total": {}, "used": {}}
+    for family in text_string_to_metric_families(metrics):
+        for sample in family.samples:
+            for kind, by_device in values.items():
+                if sample.name == f"{prefix}_{kind}_bytes":
+                    by_device[sample.labels.get("gpu_uuid", "")] = sample.value
+    free = [total - values["used"][device] for device, total in values["total"].items() if device in values["used"]]
+    return int(min(free)) if free else None
 
 
 def _reason(response: httpx.Response) -> str:

@@ -17,10 +17,10 @@ class VersionState(models.TextChoices):
     FAILED = "failed", "Failed"
 
 
-# A model that demands signatures or approval narrows these; nothing widens them.
+# Approval narrows what may be published (`approvals_needed`); nothing widens these.
 TRANSITIONS: dict[VersionState, frozenset[VersionState]] = {
     VersionState.DRAFT: frozenset({VersionState.VALIDATED, VersionState.FAILED}),
-    VersionState.VALIDATED: frozenset({VersionState.SIGNED, VersionState.PUBLISHED, VersionState.FAILED}),
+    VersionState.VALIDATED: frozenset({VersionState.SIGNED, VersionState.FAILED}),
     VersionState.SIGNED: frozenset({VersionState.APPROVED, VersionState.PUBLISHED, VersionState.FAILED}),
     VersionState.APPROVED: frozenset({VersionState.PUBLISHED, VersionState.FAILED}),
     VersionState.PUBLISHED: frozenset({VersionState.RETIRED}),
@@ -32,6 +32,12 @@ IMMUTABLE_STATES = frozenset(VersionState) - {VersionState.DRAFT, VersionState.F
 """In these a version's files and configuration never change again."""
 
 PUBLISHABLE_STATES = frozenset({VersionState.VALIDATED, VersionState.SIGNED, VersionState.APPROVED})
+"""In these a version may be published for the first time; the publication signs one that is not."""
+
+APPROVABLE_STATES = frozenset({VersionState.VALIDATED, VersionState.SIGNED})
+
+CODE_FINDINGS = "code."
+"""Findings whose code begins so say that an artifact brings code that its server would run."""
 
 
 def may_move(current: str, target: VersionState) -> bool:
@@ -63,3 +69,8 @@ OPEN_IMPORT_STATES = frozenset({ImportState.QUEUED, ImportState.RUNNING})
 
 IMPORT_HEARTBEAT_TIMEOUT_S = 15.0
 """After so long a silence the worker of an import is taken for dead, and another may take the import over."""
+
+
+def approvals_needed(*, requires_approval: bool, carries_code: bool) -> int:
+    """How many people other than its author must approve a version: two where it brings code."""
+    return 2 if carries_code else int(requires_approval)

@@ -1,6 +1,14 @@
 """Errors of the registry."""
 
-from controlplane.wire.errors import ConflictError, ControlPlaneError, ErrorKind, InvalidError, NotFoundError
+from controlplane.wire.errors import (
+    ConflictError,
+    ControlPlaneError,
+    ErrorKind,
+    ForbiddenError,
+    InvalidError,
+    NotFoundError,
+    UnavailableError,
+)
 
 
 class ModelNotFoundError(NotFoundError):
@@ -131,3 +139,39 @@ class ImportPathError(InvalidError):
     """The server does not import from this path."""
 
     code = "import.path_refused"
+
+
+class VersionInUseError(ConflictError):
+    """Something needs the version; `details["uses"]` says what."""
+
+    code = "version.in_use"
+
+
+class ApprovalMissingError(ConflictError):
+    """Too few people approved the version."""
+
+    code = "approval.missing"
+
+
+class ApprovalRefusedError(ForbiddenError):
+    """This person may not approve this version."""
+
+    code = "approval.refused"
+
+
+class InvalidSchemaError(InvalidError):
+    """What was said of a model's parameters, inputs or outputs does not hold together."""
+
+    code = "model.invalid_schema"
+
+
+class SignatureInvalidError(ConflictError):
+    """What lies here is not what the publisher signed."""
+
+    code = "signature.invalid"
+
+
+class SigningUnavailableError(UnavailableError):
+    """This process has no key to sign with."""
+
+    code = "signing.unavailable"

@@ -6,9 +6,10 @@ which is slow and may meet hostile input, happens in a child process between the
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from contextlib import ExitStack
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, BinaryIO
 
 from django.db import IntegrityError, transaction
@@ -17,16 +18,17 @@ from controlplane.accounts.domain import Permission
 from controlplane.audit.domain import Actor
 from controlplane.audit.services import record, touch
 from controlplane.registry.artifacts import StoredArtifact, artifact_store
-from controlplane.registry.domain import VersionState
+from controlplane.registry.domain import CODE_FINDINGS, VersionState
 from controlplane.registry.errors import AlreadyExistsError, ArtifactRefusedError
 from controlplane.registry.models import Artifact, GoldenSample, ModelVersion, RegisteredModel, VersionFile
+from controlplane.registry.reference import reference_sample
+from controlplane.registry.selectors import manifest_of
 from controlplane.registry.services import allocate_number, check_semver, move_version
 from model_repository_tools.config import ModelConfig, derive_config, render_config
 from model_repository_tools.errors import ModelRepositoryError
 from model_repository_tools.findings import Finding, has_errors
 from model_repository_tools.golden import GoldenSample as SampleValue
 from model_repository_tools.inspection import OnnxInspection, inspect_untrusted
-from model_repository_tools.manifest import Manifest
 from model_repository_tools.paths import safe_relative_paths
 from model_repository_tools.repository.files import place_file
 
@@ -44,6 +46,8 @@ class VersionDraft:
         golden_samples: requests with known answers, in the form `model_repository_tools.golden.GoldenSample` reads.
         metrics: what its author measured, e.g. ``{"accuracy": 0.97}``.
         source: where it came from, for people.
+        memory_bytes: what it needs once loaded; None: the size of its files is taken.
+        parts: the versions an ensemble is made of.
     """
 
     semver: str
@@ -52,6 +56,8 @@ class VersionDraft:
     metrics: dict[str, Any] = field(default_factory=dict)
     dataset_notes: str = ""
     source: str = ""
+    memory_bytes: int | None = None
+    parts: Sequence[ModelVersion] = ()
 
 
 def check_draft(
@@ -116,8 +122,14 @@ def import_version(
     with transaction.atomic():
         version = _create_draft(actor, model, draft, stored, samples)
         drafted(version)
-    inspection = _inspect(version)
-    _settle(actor, version, inspection, [*inspection.findings, *_check_samples(inspection, samples)])
+    reference: list[SampleValue] = []
+    with _graph_of(version) as graph:
+        inspection = inspect_untrusted(graph)
+        findings = [*inspection.findings, *_check_samples(inspection, samples)]
+        if not samples and not has_errors(findings):
+            reference, more = _reference(version, inspection, graph)
+            findings += more
+    _settle(actor, version, inspection, findings, reference)
     if version.state == VersionState.FAILED:
         raise ArtifactRefusedError(
             f"Version {version.semver} cannot be served: {version.failure}.", details={"findings": version.findings}
@@ -129,12 +141,6 @@ def configuration_of(version: ModelVersion, inspection: OnnxInspection | None = 
     """The configuration derived from what inspection found, before any pool's settings."""
     inspection = inspection or OnnxInspection.from_dict(version.inspection)
     return derive_config(inspection, version.triton_name, version.number, default_model_filename=MODEL_FILE)
-
-
-def manifest_of(version: ModelVersion) -> Manifest:
-    """The manifest of a version's files as the store holds them."""
-    files = version.files.select_related("artifact")
-    return Manifest.of_entries((file.path, file.artifact.sha256, file.artifact.size_bytes) for file in files)
 
 
 def samples_of(version: ModelVersion) -> list[SampleValue]:
@@ -200,15 +206,31 @@ def _create_draft(
                 dataset_notes=draft.dataset_notes,
                 source=draft.source,
                 size_bytes=sum(file.size_bytes for file in stored.values()),
+                memory_bytes=draft.memory_bytes,
                 created_by=actor.name,
+                created_by_user_id=actor.user_id,
             )
     except IntegrityError:
         raise AlreadyExistsError(
             f"Version {draft.semver} of {model.slug!r} exists already; choose a new number.", code="version.exists"
         ) from None
+    version.parts.set(draft.parts)
     for path, file in stored.items():
         artifact, _ = Artifact.objects.get_or_create(sha256=file.sha256, defaults={"size_bytes": file.size_bytes})
         VersionFile.objects.create(version=version, path=path, artifact=artifact)
+    _add_samples(version, samples)
+    version.digest = manifest_of(version).digest
+    version.save(update_fields=["digest"])
+    record(
+        actor,
+        action="registry.import_version",
+        target=version,
+        after={"semver": version.semver, "number": number, "digest": version.digest},
+    )
+    return version
+
+
+def _add_samples(version: ModelVersion, samples: list[SampleValue]) -> None:
     GoldenSample.objects.bulk_create(
         GoldenSample(
             version=version,
@@ -221,26 +243,30 @@ def _create_draft(
         )
         for index, sample in enumerate(samples, start=1)
     )
-    version.digest = manifest_of(version).digest
-    version.save(update_fields=["digest"])
-    record(
-        actor,
-        action="registry.import_version",
-        target=version,
-        after={"semver": version.semver, "number": number, "digest": version.digest},
-    )
-    return version
 
 
-def _inspect(version: ModelVersion) -> OnnxInspection:
-    """Inspects the version's graph, with its other files beside it under their own names."""
+@contextmanager
+def _graph_of(version: ModelVersion) -> Iterator[Path]:
+    """The version's graph, with its other files beside it under their own names."""
     store = artifact_store()
     with store.workspace() as folder, ExitStack() as files:
         for file in version.files.select_related("artifact"):
             target = folder / file.path
             target.parent.mkdir(parents=True, exist_ok=True)
             place_file(files.enter_context(store.local(file.artifact.sha256)), target)
-        return inspect_untrusted(folder / MODEL_FILE)
+        yield folder / MODEL_FILE
+
+
+def _reference(
+    version: ModelVersion, inspection: OnnxInspection, graph: Path
+) -> tuple[list[SampleValue], list[Finding]]:
+    """A golden sample for a version without one, where its graph can be configured at all."""
+    try:
+        config = configuration_of(version, inspection)
+    except ModelRepositoryError:
+        return [], []  # said when the configuration is made
+    sample, findings = reference_sample(graph, inspection, config)
+    return [sample] if sample else [], findings
 
 
 def _check_samples(inspection: OnnxInspection, samples: list[SampleValue]) -> list[Finding]:
@@ -264,7 +290,14 @@ def _check_samples(inspection: OnnxInspection, samples: list[SampleValue]) -> li
 
 
 @transaction.atomic
-def _settle(actor: Actor, version: ModelVersion, inspection: OnnxInspection, findings: list[Finding]) -> None:
+def _settle(
+    actor: Actor,
+    version: ModelVersion,
+    inspection: OnnxInspection,
+    findings: list[Finding],
+    reference: list[SampleValue],
+) -> None:
+    _add_samples(version, reference)
     failure = "; ".join(f"{finding.path}: {finding.message}" for finding in findings if has_errors([finding]))
     if not failure:
         try:
@@ -277,7 +310,9 @@ def _settle(actor: Actor, version: ModelVersion, inspection: OnnxInspection, fin
     version.findings = [finding.to_dict() for finding in findings]
     version.inputs = [spec.to_dict() for spec in inspection.inputs]
     version.outputs = [spec.to_dict() for spec in inspection.outputs]
-    version.save(update_fields=["config", "max_batch_size", "inspection", "findings", "inputs", "outputs"])
+    version.carries_code = any(finding.code.startswith(CODE_FINDINGS) for finding in findings)
+    derived = ["config", "max_batch_size", "inspection", "findings", "inputs", "outputs", "carries_code"]
+    version.save(update_fields=derived)
     move_version(version, VersionState.FAILED if failure else VersionState.VALIDATED, failure=failure)
     record(
         actor, action="registry.validate_version", target=version, after={"state": version.state, "failure": failure}

@@ -31,6 +31,12 @@ class RegisteredModel(models.Model):
     default_alias = models.CharField(max_length=50, default="production")
     timeout_s = models.FloatField(default=60.0, help_text="How long the gateway waits for the first byte of an answer.")
     max_body_bytes = models.BigIntegerField(default=64 * 1024 * 1024)
+    requires_approval = models.BooleanField(
+        default=False, help_text="Somebody other than its author must approve a version before it is published."
+    )
+    keep_versions = models.PositiveIntegerField(
+        default=0, help_text="How many published versions stay per pool; older unused ones are retired. 0: all stay."
+    )
     next_number = models.PositiveIntegerField(default=1)
     revision = models.PositiveIntegerField(default=1)
     created_at = models.DateTimeField(auto_now_add=True)
@@ -72,12 +78,27 @@ class ModelVersion(models.Model):
     outputs = models.JSONField(default=list)
     digest = models.CharField(max_length=64, blank=True, help_text="SHA-256 of the manifest.")
     size_bytes = models.BigIntegerField(default=0)
+    memory_bytes = models.BigIntegerField(
+        null=True, blank=True, help_text="What its author says it needs once loaded; empty: the size of its files."
+    )
+    carries_code = models.BooleanField(default=False, help_text="It brings code, so two people must approve it.")
+    parts = models.ManyToManyField(
+        "self",
+        symmetrical=False,
+        related_name="ensembles",
+        blank=True,
+        help_text="The versions an ensemble is made of; they stay published as long as it is.",
+    )
+    signature = models.JSONField(default=dict, help_text="The publisher's signature of the digest; empty: none yet.")
     metrics = models.JSONField(default=dict)
     dataset_notes = models.TextField(blank=True)
     source = models.CharField(max_length=500, blank=True)
     deprecated = models.BooleanField(default=False)
     deprecation_message = models.CharField(max_length=500, blank=True)
     created_by = models.CharField(max_length=200)
+    created_by_user = models.ForeignKey(
+        settings.AUTH_USER_MODEL, null=True, blank=True, on_delete=models.SET_NULL, related_name="+"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
     updated_at = models.DateTimeField(auto_now=True)
 
@@ -96,6 +117,22 @@ class ModelVersion(models.Model):
     def triton_name(self) -> str:
         """The version's model name inside Triton."""
         return triton_name(self.model.slug, self.number)
+
+
+class VersionApproval(models.Model):
+    """One person's word that a version may be published."""
+
+    version = models.ForeignKey(ModelVersion, on_delete=models.CASCADE, related_name="approvals")
+    approved_by = models.CharField(max_length=200)
+    user = models.ForeignKey(settings.AUTH_USER_MODEL, null=True, on_delete=models.SET_NULL, related_name="+")
+    approved_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(fields=["version", "user"], name="approval_once_per_person")]
+
+    def __str__(self) -> str:
+        return f"{self.version} by {self.approved_by}"
 
 
 class VersionFile(models.Model):

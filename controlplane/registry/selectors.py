@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from django.db.models import Count, Prefetch, Q, QuerySet
 
+from controlplane.registry.domain import VersionState, approvals_needed
 from controlplane.registry.errors import AliasNotFoundError, ModelNotFoundError, VersionNotFoundError
 from controlplane.registry.models import Alias, AliasMove, ModelVersion, RegisteredModel
+from model_repository_tools.manifest import Manifest
 
 HISTORY_LENGTH = 50
 """How many of an alias's moves are shown with it."""
@@ -109,3 +111,22 @@ def get_version(slug: str, version: str) -> ModelVersion:
     if result is None:
         raise VersionNotFoundError(f"Model {slug!r} has no version {version!r}.")
     return result
+
+
+def manifest_of(version: ModelVersion) -> Manifest:
+    """The manifest of a version's files as the store holds them."""
+    files = version.files.select_related("artifact")
+    return Manifest.of_entries((file.path, file.artifact.sha256, file.artifact.size_bytes) for file in files)
+
+
+def approvals_missing(version: ModelVersion) -> int:
+    """How many more people must approve a version before it may be published."""
+    needed = approvals_needed(requires_approval=version.model.requires_approval, carries_code=version.carries_code)
+    return max(0, needed - version.approvals.count()) if needed else 0
+
+
+def uses_of(version: ModelVersion) -> list[str]:
+    """What needs a version to stay published, for people: aliases that point to it, and ensembles it is a part of."""
+    aliases = [f"alias {name}" for name in version.aliases.order_by("name").values_list("name", flat=True)]
+    ensembles = version.ensembles.filter(state=VersionState.PUBLISHED).select_related("model")
+    return aliases + [f"ensemble {ensemble}" for ensemble in ensembles]

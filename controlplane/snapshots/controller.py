@@ -23,7 +23,7 @@ from controlplane.fleet.services import hand_out_publications
 from controlplane.registry.import_jobs import hand_out_imports
 from controlplane.snapshots.errors import LeaseLostError
 from controlplane.snapshots.leases import LEASE_S, Lease, acquire, release
-from controlplane.snapshots.services import build_snapshot
+from controlplane.snapshots.services import build_snapshot, confirm_withdrawals
 
 logger = logging.getLogger(__name__)
 
@@ -103,6 +103,8 @@ class Controller:
         lease = self._lease
         if lease is not None and PendingChange.objects.exists():
             build_snapshot(lease)
+        if lease is not None:
+            confirm_withdrawals()
 
     def _probe(self) -> None:
         probe_servers()

@@ -8,10 +8,13 @@ from django.utils import timezone
 
 from controlplane.accounts.models import ApiToken
 from controlplane.audit.models import PendingChange
+from controlplane.fleet.models import Publication
+from controlplane.fleet.selectors import waiting_withdrawals
+from controlplane.fleet.services import note_withdrawal
 from controlplane.snapshots.entries import build_entries
 from controlplane.snapshots.leases import Lease, assert_held
 from controlplane.snapshots.models import Gateway, SnapshotEntry, SnapshotHead
-from controlplane.snapshots.selectors import head_row
+from controlplane.snapshots.selectors import LOST_AFTER, head_revision, head_row
 from controlplane.wire.snapshot import encode_value
 
 BATCH = 2000
@@ -68,6 +71,27 @@ def _write_kind(kind: str, names: set[str], revision: int) -> int:
 
 def _bytes(value: bytes | memoryview | None) -> bytes | None:
     return None if value is None else bytes(value)
+
+
+def confirm_withdrawals() -> int:
+    """Tells retirements from which revision on nothing routes to their version, and when every live gateway obeys it.
+
+    A gateway that was silent for `LOST_AFTER` holds nothing up: it takes a fresh snapshot before it serves again.
+    Returns how many retirements were told something new.
+    """
+    return sum(_confirm(publication) for publication in waiting_withdrawals())
+
+
+def _confirm(publication: Publication) -> bool:
+    revision = publication.withdrawn_revision
+    if revision is None:
+        # Its pending change was committed with the withdrawal; once it is gone, the snapshot has taken both in.
+        if PendingChange.objects.filter(kind="model", name=publication.version.model.slug).exists():
+            return False
+        revision = head_revision()
+    behind = Gateway.objects.filter(seen_at__gt=timezone.now() - LOST_AFTER, revision__lt=revision)
+    held_by = [f"gateway {name}" for name in behind.order_by("name").values_list("name", flat=True)]
+    return note_withdrawal(publication=publication, revision=revision, held_by=held_by)
 
 
 def note_gateway(*, token: ApiToken, name: str, release: str, revision: int, address: str) -> None:

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from controlplane.tritonctl.commands import key, model, publication, status, version
+from controlplane.tritonctl.commands import alias, key, model, publication, status, version
 
 app = typer.Typer(
     name="tritonctl",
@@ -24,6 +24,7 @@ app.command("status")(status.show_status)
 app.command("publish")(publication.publish)
 app.add_typer(model.app, name="model")
 app.add_typer(version.app, name="version")
+app.add_typer(alias.app, name="alias")
 app.add_typer(key.app, name="key")
 
 

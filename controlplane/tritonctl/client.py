@@ -82,6 +82,10 @@ class ControlClient:
         _body_of(answer, self.connection)
         raise _not_a_control_plane(answer, self.connection)
 
+    def put(self, *path: str | int, body: dict[str, Any]) -> Any:
+        """What the API answers to a body that replaces what lies there; raises as `get`."""
+        return _body_of(self._send("PUT", _path("api", *path), json=body), self.connection)
+
     def pages(self, *path: str | int, **query: str) -> Iterator[dict[str, Any]]:
         """Every object of a list, page after page; raises as `get`."""
         number = 1

@@ -7,7 +7,7 @@ only to the apps above it; so these pages are made here, on top.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import timedelta
 from typing import Any
 
@@ -20,11 +20,18 @@ from controlplane.accounts.domain import Permission
 from controlplane.audit.staff_admin import StaffAdmin, Step, actor_of_staff, column, may, page_action
 from controlplane.fleet.domain import OPEN_STATES, PublicationState
 from controlplane.fleet.models import Pool, Publication
-from controlplane.fleet.services import cancel_publication, publish_version, retry_publication
-from controlplane.registry.domain import PUBLISHABLE_STATES, VersionState
-from controlplane.registry.importing import MODEL_FILE, VersionDraft, import_version, manifest_of
+from controlplane.fleet.services import (
+    cancel_publication,
+    publish_version,
+    restore_version,
+    retire_version,
+    retry_publication,
+)
+from controlplane.registry.domain import APPROVABLE_STATES, PUBLISHABLE_STATES, VersionState
+from controlplane.registry.importing import MODEL_FILE, VersionDraft, import_version
 from controlplane.registry.models import AliasMove, ModelVersion, RegisteredModel
-from controlplane.registry.services import ModelFields, create_model, set_alias, update_model
+from controlplane.registry.selectors import approvals_missing, manifest_of
+from controlplane.registry.services import ModelFields, approve_version, create_model, set_alias, update_model
 from controlplane.ui.activity import models_with_activity, versions_with_placements
 from controlplane.ui.live import version_activity
 from controlplane.ui.step_forms import AliasForm, ModelForm, NewModelForm, PublishForm, VersionForm
@@ -162,7 +169,7 @@ class ModelVersionAdmin(StaffAdmin[ModelVersion]):
     search_fields = ("model__slug", "semver", "model__title", "digest")
     search_help_text = "Model, version or digest"
     actions = ("publish_selected",)
-    actions_detail = ("publish", "retry", "cancel")
+    actions_detail = ("approve", "publish", "retry", "cancel", "retire", "restore")
     change_form_template = "controlplane/version.html"
     fields = ("semver",)
 
@@ -189,8 +196,16 @@ class ModelVersionAdmin(StaffAdmin[ModelVersion]):
         if latest is not None and latest.state in OPEN_STATES:
             return () if latest.cancel_requested else ("cancel",)
         retryable = latest is not None and latest.state in {PublicationState.FAILED, PublicationState.CANCELLED}
-        publishable = obj.state in {*PUBLISHABLE_STATES, VersionState.PUBLISHED}
-        return [name for name, offered in (("publish", publishable), ("retry", retryable)) if offered]
+        approvable = obj.state in APPROVABLE_STATES and approvals_missing(obj) > 0
+        publishable = obj.state in {*PUBLISHABLE_STATES, VersionState.PUBLISHED} and not approvable
+        offers = {
+            "approve": approvable,
+            "publish": publishable,
+            "retry": retryable,
+            "retire": obj.state == VersionState.PUBLISHED,
+            "restore": obj.state == VersionState.RETIRED,
+        }
+        return [name for name, offered in offers.items() if offered]
 
     def page_context(self, request: HttpRequest, obj: ModelVersion) -> dict[str, Any]:
         return {
@@ -234,6 +249,40 @@ class ModelVersionAdmin(StaffAdmin[ModelVersion]):
             "Its files are staged, verified, moved into the pool's repository, loaded, and proven by golden requests."
         )
         step = Step(f"Publish {version}", PublishForm.of(request), "Publish", self.page_of(version), intro)
+        return self.take_step(request, step, run)
+
+    @page_action("Approve", path="approve", permissions=["publish"], icon="verified", variant="success")
+    def approve(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        version = self.require_object(request, object_id)
+
+        def run() -> str:
+            approve_version(actor_of_staff(request), version=version)
+            return f"{version} is {version.state} now."
+
+        intro = "You say that it may be published. Its author cannot say that; what brings code needs two people."
+        return self.confirm(request, version, run, title=f"Approve {version}", submit="Approve", intro=intro)
+
+    @page_action("Retire", path="retire", permissions=["publish"], icon="archive", variant="warning")
+    def retire(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        intro = "It leaves the routes, is unloaded once nothing uses it, and can be restored for some days."
+        return self._ask_for(request, object_id, "Retire", intro, retire_version)
+
+    @page_action("Restore", path="restore", permissions=["publish"], icon="unarchive", variant="primary")
+    def restore(self, request: HttpRequest, object_id: str) -> HttpResponse:
+        intro = "Its files come back from the attic, are verified, loaded, and proven by golden requests."
+        return self._ask_for(request, object_id, "Restore", intro, restore_version)
+
+    def _ask_for(
+        self, request: HttpRequest, object_id: str, verb: str, intro: str, service: Callable[..., Publication]
+    ) -> HttpResponse:
+        version = self.require_object(request, object_id)
+
+        def run(data: dict[str, Any]) -> HttpResponse:
+            publication = service(actor_of_staff(request), version=version, pool=data["pool"])
+            messages.success(request, f"{publication} is asked for; this page follows it.")
+            return HttpResponseRedirect(self.page_of(version))
+
+        step = Step(f"{verb} {version}", PublishForm.of(request), verb, self.page_of(version), intro)
         return self.take_step(request, step, run)
 
     @page_action("Retry", path="retry", permissions=["publish"], icon="replay", variant="primary")

@@ -14,7 +14,8 @@ from controlplane.secret_files import init_secrets
 def test_secrets_are_made_once_and_only_their_owner_may_read_them(tmp_path: Path) -> None:
     directory = tmp_path / "secrets"
     written = init_secrets(directory)
-    assert set(written) == {"secret_key", "pepper", "triton_control", "snapshot_key.pem", "snapshot_public.pem"}
+    keys = {f"{owner}_{half}.pem" for owner in ("snapshot", "publisher") for half in ("key", "public")}
+    assert set(written) == {"secret_key", "pepper", "triton_control"} | keys
     assert stat.S_IMODE(directory.stat().st_mode) == 0o700
     assert {stat.S_IMODE(path.stat().st_mode) for path in directory.iterdir()} == {0o600}
     before = {path.name: path.read_bytes() for path in directory.iterdir()}

@@ -44,6 +44,7 @@ FOREIGN_VARIABLES = {
 """Variables that the images themselves know."""
 SETTINGS: dict[str, type[BaseSettings]] = {CONTROL: ControlSettings, GATEWAY: GatewaySettings}
 CONTROL_SECRETS = {"secret_key", "pepper", "triton_control", "snapshot_key.pem", "snapshot_public.pem", "gateway_token"}
+CONTROL_SECRETS |= {"publisher_key.pem", "publisher_public.pem"}
 SECRETS = {
     "control-secrets": {*CONTROL_SECRETS, secret_volumes.PGPASS},
     "gateway-secrets": {*secret_volumes.GATEWAY_SECRETS},

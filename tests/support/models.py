@@ -9,9 +9,10 @@ import onnx
 from onnx import TensorProto, helper
 
 from controlplane.audit.domain import system_actor
+from controlplane.registry.domain import VersionState
 from controlplane.registry.importing import VersionDraft, import_version
 from controlplane.registry.models import ModelVersion, RegisteredModel
-from controlplane.registry.services import create_model
+from controlplane.registry.services import create_model, move_version, sign_version
 
 ACTOR = system_actor("tests")
 
@@ -60,3 +61,9 @@ def imported_version(
         golden_samples=[scaling_sample(factor if sample_factor is None else sample_factor)],
     )
     return import_version(ACTOR, model=model, draft=draft)
+
+
+def declare_published(version: ModelVersion) -> None:
+    """Makes a version published as far as the registry knows; no pool has it."""
+    sign_version(ACTOR, version=version)
+    move_version(version, VersionState.PUBLISHED)

@@ -15,10 +15,10 @@ from django.db.models import F
 from django.utils import timezone
 
 from controlplane.audit.domain import Actor
-from controlplane.fleet.domain import PublicationState, PublicationStep, StepState
-from controlplane.fleet.errors import StepFailedError
+from controlplane.fleet.domain import PLANS, PublicationKind, PublicationState, PublicationStep, StepState
+from controlplane.fleet.errors import PostponedError, StepFailedError
 from controlplane.fleet.models import Publication, PublicationStepRun
-from controlplane.fleet.publishing.steps import STEPS, StepContext, withdraw
+from controlplane.fleet.publishing.steps import STEPS, StepContext, undo
 from controlplane.fleet.services.publications import claimable
 from controlplane.wire.errors import ControlPlaneError
 from model_repository_tools.errors import ModelRepositoryError
@@ -44,7 +44,7 @@ def run_publication(publication_id: int) -> PublicationState | None:
     """Carries out a publication from its first step; steps that were done find their work done.
 
     Returns:
-        How it ended; None when another worker has it, or there is nothing to do.
+        How it ended, or that it waits again; None when another worker has it, or there is nothing to do.
     """
     worker = f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
     publication = _claim(publication_id, worker)
@@ -66,18 +66,31 @@ def _run_steps(publication: Publication, worker: str) -> tuple[PublicationState,
 
     context = StepContext(publication, Actor(f"worker for {publication.requested_by}", unrestricted=True), checkpoint)
     try:
-        for step in PublicationStep:
+        for step in PLANS[PublicationKind(publication.kind)]:
             checkpoint()
-            _run_step(context, PublicationStep(step))
+            _run_step(context, step)
     except TakenOverError:
         raise
+    except PostponedError:
+        return PublicationState.QUEUED, ""
     except CancelledError:
-        withdraw(context)
-        return PublicationState.CANCELLED, ""
+        return PublicationState.CANCELLED, _undo(context)
     except ControlPlaneError as error:
-        withdraw(context)
-        return PublicationState.FAILED, error.message
+        return PublicationState.FAILED, " ".join(filter(None, [error.message, _undo(context)]))
     return PublicationState.SUCCEEDED, ""
+
+
+def _undo(context: StepContext) -> str:
+    """Takes back what was done; returns what could not be, for people."""
+    try:
+        undo(context)
+    except TakenOverError:
+        raise
+    except (ControlPlaneError, ModelRepositoryError, OSError) as error:
+        logger.exception("publication %s: what was done cannot be taken back", context.publication.pk)
+        reason = f": {error}" if isinstance(error, ModelRepositoryError) else ""
+        return f"Taking it back failed too{reason}; the worker's log has the details."
+    return ""
 
 
 def _claim(publication_id: int, worker: str) -> Publication | None:
@@ -121,6 +134,9 @@ def _run_step(context: StepContext, step: PublicationStep) -> None:
     run = PublicationStepRun.objects.create(publication=publication, step=step, attempt=publication.attempt)
     try:
         detail = STEPS[step](context)
+    except PostponedError as error:
+        _end_step(run, StepState.POSTPONED, detail=error.message)
+        raise
     except ControlPlaneError as error:
         _end_step(run, StepState.FAILED, error=error.message)
         raise
@@ -142,8 +158,11 @@ def _end_step(run: PublicationStepRun, state: StepState, *, detail: str = "", er
 
 @transaction.atomic
 def _finish(publication: Publication, worker: str, state: PublicationState, error: str) -> PublicationState | None:
+    now = timezone.now()
+    # One that waits again counts as told of now: the controller tells of it once more after a while.
+    ends = {"handed_out_at": now} if state == PublicationState.QUEUED else {"finished_at": now}
     finished = Publication.objects.filter(pk=publication.pk, worker=worker, state=PublicationState.RUNNING).update(
-        state=state, error=error, finished_at=timezone.now()
+        state=state, error=error, **ends
     )
     if finished:
         logger.info("publication %s: %s %s %s", publication.pk, publication, state, error)

@@ -11,9 +11,12 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.accounts.rest.views import ControlView, operation
+from controlplane.fleet.domain import UNDO_WINDOW_S
 from controlplane.fleet.models import Pool
 from controlplane.fleet.selectors import get_pool, list_pools
 from controlplane.fleet.services import register_pool
+
+MAX_UNDO_WINDOW_S = 366 * 24 * 3600
 
 
 class PoolSerializer(serializers.Serializer[Pool]):
@@ -24,6 +27,7 @@ class PoolSerializer(serializers.Serializer[Pool]):
     repository = serializers.CharField(help_text="The model repository, as the workers see it.")
     server_repository = serializers.CharField(help_text="The same repository, as its Tritons see it.")
     gpu = serializers.BooleanField(help_text="Its Tritons run models on GPUs.")
+    undo_window_s = serializers.IntegerField(help_text="How long a retired version can be restored.")
     servers = serializers.SerializerMethodField(help_text="Names of its servers.")
     created_at = serializers.DateTimeField()
 
@@ -40,6 +44,9 @@ class NewPoolSerializer(serializers.Serializer[Any]):
     repository = serializers.CharField(max_length=500, help_text="An absolute path.")
     server_repository = serializers.CharField(max_length=500, required=False, help_text="By default the same path.")
     gpu = serializers.BooleanField(default=False)
+    undo_window_s = serializers.IntegerField(
+        min_value=0, max_value=MAX_UNDO_WINDOW_S, default=UNDO_WINDOW_S, help_text="By default seven days."
+    )
 
 
 class PoolsView(ControlView):

@@ -7,10 +7,11 @@ from rest_framework.request import Request
 from rest_framework.response import Response
 
 from controlplane.accounts.rest.views import ControlView, operation
-from controlplane.fleet.domain import PublicationState, PublicationStep, StepState
+from controlplane.fleet.domain import PublicationKind, PublicationState, PublicationStep, StepState
 from controlplane.fleet.models import Publication, PublicationStepRun
 from controlplane.fleet.selectors import get_publication
 from controlplane.fleet.services import cancel_publication, retry_publication
+from controlplane.registry.rest.versions import FindingSerializer
 
 
 class StepSerializer(serializers.Serializer[PublicationStepRun]):
@@ -31,12 +32,21 @@ class PublicationSerializer(serializers.Serializer[Publication]):
     """A publication with the steps it has taken; those of earlier attempts come first."""
 
     id = serializers.IntegerField()
+    kind = serializers.ChoiceField(choices=PublicationKind.choices, help_text="Into the pool, out of it, or back.")
     model = serializers.CharField(source="version.model.slug")
     version = serializers.CharField(source="version.semver")
     number = serializers.IntegerField(source="version.number")
     pool = serializers.CharField(source="pool.slug")
     state = serializers.ChoiceField(choices=PublicationState.choices)
     error = serializers.CharField(help_text="Why it failed.")
+    findings = FindingSerializer(many=True, help_text="What staff should know though it stops nothing.")
+    signature = serializers.DictField(
+        child=serializers.CharField(), help_text="The publisher's signature of the files and the configuration."
+    )
+    held_by = serializers.ListField(child=serializers.CharField(), help_text="Gateways that a retirement waits for.")
+    attic_until = serializers.DateTimeField(
+        allow_null=True, help_text="Until then a retired version can be restored from the attic."
+    )
     attempt = serializers.IntegerField()
     cancel_requested = serializers.BooleanField()
     requested_by = serializers.CharField()

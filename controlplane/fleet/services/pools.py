@@ -10,7 +10,7 @@ from django.db import IntegrityError, transaction
 from controlplane.accounts.domain import Permission
 from controlplane.audit.domain import Actor
 from controlplane.audit.services import record, touch
-from controlplane.fleet.domain import ServerState
+from controlplane.fleet.domain import UNDO_WINDOW_S, ServerState
 from controlplane.fleet.errors import InvalidServerError
 from controlplane.fleet.models import Pool, Server
 
@@ -20,7 +20,14 @@ _NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,49}")
 
 @transaction.atomic
 def register_pool(
-    actor: Actor, *, slug: str, title: str, repository: str, server_repository: str | None = None, gpu: bool = False
+    actor: Actor,
+    *,
+    slug: str,
+    title: str,
+    repository: str,
+    server_repository: str | None = None,
+    gpu: bool = False,
+    undo_window_s: int = UNDO_WINDOW_S,
 ) -> Pool:
     """Makes a pool.
 
@@ -31,6 +38,7 @@ def register_pool(
         repository: absolute path of the model repository, as workers see it.
         server_repository: the same repository as its Tritons see it; by default the same path.
         gpu: whether its Tritons run models on GPUs.
+        undo_window_s: how long a retired version lies in the attic.
 
     Raises:
         PermissionMissingError: the actor may not manage the fleet.
@@ -48,6 +56,7 @@ def register_pool(
                 repository=repository,
                 server_repository=server_repository or repository,
                 gpu=gpu,
+                undo_window_s=undo_window_s,
             )
     except IntegrityError:
         raise InvalidServerError(f"There is a pool {slug!r} already.", code="pool.exists") from None

@@ -10,6 +10,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from controlplane.accounts.rest.fields import StorableJSONField
 from controlplane.accounts.rest.views import ControlView, operation, serialize_all
 from controlplane.registry.models import RegisteredModel
 from controlplane.registry.rest.versions import TensorSerializer, VersionSummarySerializer
@@ -61,7 +62,9 @@ class ModelSerializer(ModelSummarySerializer):
     max_body_bytes = serializers.IntegerField()
     input_schema = serializers.DictField()
     output_schema = serializers.DictField()
-    parameters = serializers.DictField()
+    parameters = serializers.DictField(help_text="Request parameters: name -> type, default, min, max, description.")
+    requires_approval = serializers.BooleanField()
+    keep_versions = serializers.IntegerField()
     versions = serializers.SerializerMethodField()
     inputs = serializers.SerializerMethodField()
     outputs = serializers.SerializerMethodField()
@@ -99,8 +102,39 @@ class ModelFieldsSerializer(serializers.Serializer[Any]):
     task = serializers.CharField(max_length=100, required=False, allow_blank=True)
     framework = serializers.CharField(max_length=50, required=False, allow_blank=True)
     tags = serializers.ListField(child=serializers.CharField(max_length=50), max_length=50, required=False)
+    capabilities = serializers.ListField(child=serializers.CharField(max_length=50), max_length=50, required=False)
+    input_schema = StorableJSONField(required=False, help_text="A JSON schema of what a request brings.")
+    output_schema = StorableJSONField(required=False, help_text="A JSON schema of what an answer brings.")
+    parameters = StorableJSONField(
+        required=False,
+        help_text='Request parameters by name: `{"top_k": {"type": "integer", "default": 5, "min": 1, "max": 100}}`.',
+    )
+    default_alias = serializers.CharField(
+        max_length=50, required=False, help_text="Requests that name no version follow it."
+    )
+    requires_approval = serializers.BooleanField(
+        required=False, help_text="Somebody other than its author must approve a version before it is published."
+    )
+    keep_versions = serializers.IntegerField(
+        min_value=0, max_value=10_000, required=False, help_text="How many published versions stay; 0: all."
+    )
     timeout_s = serializers.FloatField(min_value=0.001, max_value=MAX_TIMEOUT_S, required=False)
     max_body_bytes = serializers.IntegerField(min_value=1, max_value=MAX_BODY_BYTES, required=False)
+
+    def validate_input_schema(self, value: Any) -> Any:
+        return _require_object(value)
+
+    def validate_output_schema(self, value: Any) -> Any:
+        return _require_object(value)
+
+    def validate_parameters(self, value: Any) -> Any:
+        return _require_object(value)
+
+
+def _require_object(value: Any) -> Any:
+    if not isinstance(value, dict):
+        raise serializers.ValidationError("Give an object.")
+    return value
 
 
 class NewModelSerializer(ModelFieldsSerializer):

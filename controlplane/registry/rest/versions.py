@@ -23,9 +23,10 @@ from controlplane.accounts.rest.views import ControlView, operation, serialize_a
 from controlplane.registry.domain import VersionState
 from controlplane.registry.import_jobs import NewImport, request_import
 from controlplane.registry.importing import MODEL_FILE, VersionDraft, import_version
-from controlplane.registry.models import ModelVersion, RegisteredModel, VersionFile
+from controlplane.registry.models import ModelVersion, RegisteredModel, VersionApproval, VersionFile
 from controlplane.registry.rest.imports import ImportSerializer
-from controlplane.registry.selectors import get_model, get_version, list_version_summaries
+from controlplane.registry.selectors import approvals_missing, get_model, get_version, list_version_summaries
+from controlplane.registry.services import approve_version, set_deprecation
 
 MAX_UPLOADS = 1000
 MAX_EXTRA_FILES = 90
@@ -83,6 +84,13 @@ class VersionSummarySerializer(serializers.Serializer[ModelVersion]):
         return [alias.name for alias in version.aliases.all()]
 
 
+class ApprovalSerializer(serializers.Serializer[VersionApproval]):
+    """One person's word that a version may be published."""
+
+    approved_by = serializers.CharField()
+    approved_at = serializers.DateTimeField()
+
+
 class VersionSerializer(VersionSummarySerializer):
     """A version with what inspecting its files found."""
 
@@ -94,10 +102,25 @@ class VersionSerializer(VersionSummarySerializer):
     outputs = TensorSerializer(many=True)
     config = serializers.CharField(help_text="config.pbtxt, before the settings of a pool.")
     digest = serializers.CharField(help_text="SHA-256 of the manifest of its files.")
+    signature = serializers.DictField(
+        child=serializers.CharField(), help_text="The publisher's signature of the digest; empty: not signed yet."
+    )
+    approvals = ApprovalSerializer(many=True)
+    approvals_missing = serializers.SerializerMethodField(help_text="How many more people must approve it.")
+    carries_code = serializers.BooleanField(help_text="It brings code that servers run; two people must approve it.")
+    memory_bytes = serializers.IntegerField(allow_null=True, help_text="What it needs once loaded, as its author says.")
+    parts = serializers.SerializerMethodField(help_text="The versions an ensemble is made of.")
     files = serializers.SerializerMethodField()
     dataset_notes = serializers.CharField()
     source = serializers.CharField()  # type: ignore[assignment]  # a field, not what Field has under this name
     updated_at = serializers.DateTimeField()
+
+    def get_approvals_missing(self, version: ModelVersion) -> int:
+        return approvals_missing(version)
+
+    @extend_schema_field(serializers.ListField(child=serializers.CharField()))
+    def get_parts(self, version: ModelVersion) -> list[str]:
+        return [str(part) for part in version.parts.select_related("model")]
 
     @extend_schema_field(VersionFileSerializer(many=True))
     def get_files(self, version: ModelVersion) -> Any:
@@ -114,6 +137,9 @@ class VersionNotesSerializer(serializers.Serializer[Any]):
         help_text="Requests with known answers, as a JSON list of `{inputs, outputs, tolerance}` in V2 tensors.",
     )
     dataset_notes = serializers.CharField(max_length=10_000, required=False, allow_blank=True)
+    memory_bytes = serializers.IntegerField(
+        min_value=1, max_value=2**50, required=False, help_text="What it needs once loaded; else its size is taken."
+    )
     source = serializers.CharField(max_length=500, required=False, allow_blank=True)  # type: ignore[assignment]
 
     def validate_metrics(self, metrics: Any) -> Any:
@@ -171,6 +197,15 @@ class NewImportSerializer(VersionNotesSerializer):
         return attrs
 
 
+class DeprecationSerializer(serializers.Serializer[Any]):
+    """Whether a version should still be used."""
+
+    deprecated = serializers.BooleanField(default=True)
+    message = serializers.CharField(
+        max_length=500, default="", allow_blank=True, help_text="What to use instead, and until when."
+    )
+
+
 class VersionQuerySerializer(serializers.Serializer[Any]):
     """Which versions to list."""
 
@@ -222,3 +257,19 @@ class VersionsView(ControlView):
 
 def _by_path(graph: UploadedFile[bytes], extra: Iterable[UploadedFile[bytes]]) -> Mapping[str, BinaryIO]:
     return {MODEL_FILE: cast(BinaryIO, graph)} | {str(file.name): cast(BinaryIO, file) for file in extra}
+
+
+class VersionApproveView(ControlView):
+    @operation("versions_approve", VersionSerializer, errors=(404, 409))
+    def post(self, request: Request, slug: str, version: str) -> Response:
+        """Says that a version may be published, by somebody other than its author."""
+        approve_version(self.actor, version=get_version(slug, version))
+        return Response(VersionSerializer(get_version(slug, version)).data)
+
+
+class VersionDeprecateView(ControlView):
+    @operation("versions_deprecate", VersionSerializer, request=DeprecationSerializer, errors=(400, 404))
+    def post(self, request: Request, slug: str, version: str) -> Response:
+        """Tells people not to use a version any more, or takes that back. It goes on being served."""
+        set_deprecation(self.actor, version=get_version(slug, version), **self.read_body(DeprecationSerializer))
+        return Response(VersionSerializer(get_version(slug, version)).data)

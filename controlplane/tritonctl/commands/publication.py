@@ -1,9 +1,10 @@
-"""`tritonctl publish`."""
+"""`tritonctl publish`, `tritonctl version retire`, `tritonctl version restore`."""
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Annotated, Any
 
 import typer
@@ -19,33 +20,86 @@ OPEN_STATES = {"queued", "running"}
 Publication = dict[str, Any]
 
 
+Target = Annotated[str, typer.Argument(metavar="MODEL@SEMVER", help="The version, such as digits@1.0.0.")]
+PoolName = Annotated[str | None, typer.Option("--pool", help="The pool it is about; else the default one.")]
+Wait = Annotated[bool, typer.Option("--wait", help="Wait until it is done, or say why it is not.")]
+Timeout = Annotated[float, typer.Option("--timeout", min=0, help="Seconds that --wait waits.")]
+
+
+@dataclass(frozen=True)
+class Verb:
+    """What is done with a version: its path in the API, and its participle."""
+
+    path: str
+    done: str
+
+
+PUBLISH, RETIRE, RESTORE = Verb("publish", "published"), Verb("retire", "retired"), Verb("restore", "restored")
+_DONE = {verb.path: verb.done for verb in (PUBLISH, RETIRE, RESTORE)}
+_WHERE = {"publish": "into", "retire": "from", "restore": "into"}
+
+
 @reports_errors
 def publish(
     context: typer.Context,
-    target: Annotated[str, typer.Argument(metavar="MODEL@SEMVER", help="The version, such as digits@1.0.0.")],
-    pool: Annotated[str | None, typer.Option(help="The pool to publish into; else the default one.")] = None,
-    wait: Annotated[bool, typer.Option("--wait", help="Wait until it is published, or say why it is not.")] = False,
-    timeout_s: Annotated[float, typer.Option("--timeout", min=0, help="Seconds that --wait waits.")] = 600,
+    target: Target,
+    pool: PoolName = None,
+    wait: Wait = False,
+    timeout_s: Timeout = 600,
     as_json: AsJson = False,
 ) -> None:
     """Publish a version: load it on every server of a pool, prove it there, and open it to requests."""
-    model, version = _split(target)
+    ask(context, PUBLISH, target, pool, wait_s=timeout_s if wait else None, as_json=as_json)
+
+
+@reports_errors
+def retire(
+    context: typer.Context,
+    target: Target,
+    pool: PoolName = None,
+    wait: Wait = False,
+    timeout_s: Timeout = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Take a version out of a pool without a request noticing; it can be restored for some days."""
+    ask(context, RETIRE, target, pool, wait_s=timeout_s if wait else None, as_json=as_json)
+
+
+@reports_errors
+def restore(
+    context: typer.Context,
+    target: Target,
+    pool: PoolName = None,
+    wait: Wait = False,
+    timeout_s: Timeout = 600,
+    as_json: AsJson = False,
+) -> None:
+    """Bring a retired version back, proven as when it was published."""
+    ask(context, RESTORE, target, pool, wait_s=timeout_s if wait else None, as_json=as_json)
+
+
+def ask(
+    context: typer.Context, verb: Verb, target: str, pool: str | None, *, wait_s: float | None, as_json: bool
+) -> None:
+    """Asks for something to be done with a version and, if wanted, follows it to its end."""
+    model, version = split_target(target)
     with connect(context) as control:
         body = {"pool": pool} if pool else {}
-        publication = control.post("models", model, "versions", version, "publish", body=body)
-        if wait:
+        publication = control.post("models", model, "versions", version, verb.path, body=body)
+        if wait_s is not None:
             with _StepPrinter(quiet=as_json) as printer:
-                publication = _wait(control, publication, timeout_s, printer.show)
+                publication = _wait(control, publication, wait_s, printer.show)
     _require_success(publication)
     if as_json:
         print_json(publication)
-    elif wait:
-        print_line(f"{target} is published into pool {publication['pool']}.", "green")
+    elif wait_s is not None:
+        print_line(f"{target} is {verb.done} {_WHERE[verb.path]} pool {publication['pool']}.", "green")
     else:
         print_line(f"Publication {publication['id']} of {target} is {publication['state']}; --wait shows how it goes.")
 
 
-def _split(target: str) -> tuple[str, str]:
+def split_target(target: str) -> tuple[str, str]:
+    """Model and version of ``MODEL@SEMVER``."""
     model, _, version = target.partition("@")
     if not model or not version or "@" in version:
         raise typer.BadParameter(f"{target!r} is not of the form MODEL@SEMVER, such as digits@1.0.0.")
@@ -87,7 +141,7 @@ def _require_success(publication: Publication) -> None:
         return
     reason = publication["error"] or f"it was {state}"
     raise ConflictError(
-        f"{publication['model']}@{publication['version']} was not published: {reason}",
+        f"{publication['model']}@{publication['version']} was not {_DONE[publication['kind']]}: {reason}",
         code=f"publication.{state}",
         details={"publication_id": publication["id"]},
     )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import os
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from controlplane.env import control_settings
-from controlplane.fleet.models import Pool, Server
-from controlplane.fleet.services import register_pool, register_server
+from controlplane.fleet.models import Pool, Publication, Server
+from controlplane.fleet.publishing import run_publication
+from controlplane.fleet.services import publish_version, register_pool, register_server
+from controlplane.registry.models import ModelVersion
+from controlplane.snapshots.controller import Controller
 from tests.support.models import ACTOR
 from tests.support.triton import TritonServer
 
@@ -42,3 +47,30 @@ def repository_names(pool: Pool) -> list[str]:
 def unique_slug(prefix: str) -> str:
     """The shared Triton outlives a test's database, so model names must not repeat."""
     return f"{prefix}-{os.urandom(4).hex()}"
+
+
+def carried_out(publication: Publication) -> Publication:
+    """A publication after a worker had it, with its version as it is now."""
+    run_publication(publication.pk)
+    publication.refresh_from_db()
+    publication.version.refresh_from_db()
+    return publication
+
+
+def published(version: ModelVersion, pool: Pool) -> Publication:
+    """The publication of a version, carried out."""
+    return carried_out(publish_version(ACTOR, version=version, pool=pool))
+
+
+@pytest.fixture
+def controller(transactional_db: None) -> Iterator[Controller]:
+    """A leading controller: it builds snapshots and tells retirements what the gateways obey."""
+    controller = Controller()
+    thread = threading.Thread(target=controller.run)
+    thread.start()
+    try:
+        yield controller
+    finally:
+        controller.stop()
+        thread.join(timeout=20)
+        assert not thread.is_alive()

@@ -10,7 +10,14 @@ import httpx
 import pytest
 from django.utils import timezone
 
-from controlplane.fleet.domain import PlacementState, PublicationState, PublicationStep, StepState
+from controlplane.fleet.domain import (
+    PLANS,
+    PlacementState,
+    PublicationKind,
+    PublicationState,
+    PublicationStep,
+    StepState,
+)
 from controlplane.fleet.errors import NotPublishableError
 from controlplane.fleet.models import Pool, Publication
 from controlplane.fleet.publishing import run_publication
@@ -25,6 +32,7 @@ from tests.support.models import ACTOR, imported_version, infer_body, registered
 from tests.support.triton import StartTriton, TritonServer
 
 pytestmark = pytest.mark.django_db
+PLAN = PLANS[PublicationKind.PUBLISH]
 
 
 def publish(version: ModelVersion, pool: Pool) -> Publication:
@@ -41,7 +49,7 @@ def test_a_published_version_is_loaded_proven_and_routable(pool: Pool, triton: T
     publication = publish(version, pool)
 
     assert (publication.state, publication.error) == (PublicationState.SUCCEEDED, "")
-    assert [(run.step, run.state) for run in publication.steps.all()] == [(step, StepState.DONE) for step in STEPS]
+    assert [(run.step, run.state) for run in publication.steps.all()] == [(step, StepState.DONE) for step in PLAN]
     assert version.state == VersionState.PUBLISHED
     placement = version.placements.get()
     assert (placement.state, placement.proven) == (PlacementState.READY, True)
@@ -66,7 +74,7 @@ def test_a_wrong_golden_answer_fails_the_publication_and_leaves_nothing_behind(
 
     assert publication.state == PublicationState.FAILED
     assert "Golden request 1 on local" in publication.error
-    assert version.state == VersionState.VALIDATED
+    assert version.state == VersionState.SIGNED
     assert version.triton_name not in repository_names(pool)
     ready = httpx.get(f"{triton.http_url}/v2/models/{version.triton_name}/versions/1/ready")
     assert not ready.is_success
@@ -114,13 +122,13 @@ def test_a_failed_version_cannot_be_published(pool: Pool) -> None:
         publish_version(ACTOR, version=model.versions.get(), pool=pool)
 
 
-@pytest.mark.parametrize("crashed_after", list(STEPS)[:-1])
+@pytest.mark.parametrize("crashed_after", PLAN[:-1])
 def test_a_publication_whose_worker_died_is_finished_by_another(pool: Pool, crashed_after: PublicationStep) -> None:
     version = imported_version(unique_slug("crash"))
     publication = publish_version(ACTOR, version=version, pool=pool)
     context = StepContext(publication, ACTOR, lambda: None)
-    for step, run in STEPS.items():
-        run(context)
+    for step in PLAN:
+        STEPS[step](context)
         if step == crashed_after:
             break
     silent = timezone.now() - timedelta(minutes=1)
@@ -158,7 +166,7 @@ def test_files_that_changed_after_staging_are_caught_before_the_rename(pool: Poo
 
     publication.refresh_from_db()
     assert publication.state == PublicationState.FAILED
-    assert "not what was registered" in publication.error
+    assert "not what was signed" in publication.error
     assert version.triton_name not in repository_names(pool)
     retry_publication(ACTOR, publication=publication)
     assert run_publication(publication.pk) == PublicationState.SUCCEEDED

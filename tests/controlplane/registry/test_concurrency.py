@@ -7,12 +7,11 @@ import itertools
 import pytest
 from django.db import transaction
 
-from controlplane.registry.domain import VersionState
 from controlplane.registry.errors import AlreadyExistsError, RevisionConflictError
 from controlplane.registry.models import Alias, RegisteredModel
-from controlplane.registry.services import allocate_number, create_model, move_version, set_alias
+from controlplane.registry.services import allocate_number, create_model, set_alias
 from tests.support.concurrently import concurrently
-from tests.support.models import ACTOR, imported_version, registered_model
+from tests.support.models import ACTOR, declare_published, imported_version, registered_model
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -42,7 +41,7 @@ def test_of_many_who_take_a_slug_at_the_same_time_one_gets_it() -> None:
 def test_an_alias_moved_by_many_at_the_same_time_ends_where_its_history_says() -> None:
     versions = [imported_version("busy", f"{major}.0.0") for major in range(1, 9)]
     for version in versions:
-        move_version(version, VersionState.PUBLISHED)
+        declare_published(version)
 
     def point(index: int) -> bool:
         try:

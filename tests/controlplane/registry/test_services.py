@@ -24,7 +24,14 @@ from controlplane.registry.importing import VersionDraft, import_version
 from controlplane.registry.models import ModelVersion, RegisteredModel
 from controlplane.registry.selectors import get_model, get_version
 from controlplane.registry.services import ModelFields, create_model, move_version, set_alias, update_model
-from tests.support.models import ACTOR, imported_version, registered_model, scaling_graph, scaling_sample
+from tests.support.models import (
+    ACTOR,
+    declare_published,
+    imported_version,
+    registered_model,
+    scaling_graph,
+    scaling_sample,
+)
 
 pytestmark = pytest.mark.django_db
 
@@ -34,7 +41,7 @@ def actor(role: Role) -> Actor:
 
 
 def published(version: ModelVersion) -> ModelVersion:
-    move_version(version, VersionState.PUBLISHED)
+    declare_published(version)
     return version
 
 
@@ -178,6 +185,6 @@ def test_every_state_has_rules_and_nothing_returns_to_draft(state: VersionState)
 def test_of_two_moves_of_a_version_the_second_is_refused() -> None:
     version = imported_version("scale")
     stale = get_version("scale", "1.0.0")
-    move_version(version, VersionState.PUBLISHED)
+    move_version(version, VersionState.SIGNED)
     with pytest.raises(InvalidTransitionError, match="changed meanwhile"):
-        move_version(stale, VersionState.PUBLISHED)
+        move_version(stale, VersionState.SIGNED)

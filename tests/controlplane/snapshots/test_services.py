@@ -15,8 +15,7 @@ from controlplane.fleet.domain import PlacementState, ServerState
 from controlplane.fleet.models import Placement, Pool
 from controlplane.fleet.services import register_pool, register_server, set_server_state
 from controlplane.gateway.orders import Orders, decode_changes
-from controlplane.registry.domain import VersionState
-from controlplane.registry.services import move_version, set_alias
+from controlplane.registry.services import set_alias
 from controlplane.snapshots.errors import LeaseLostError
 from controlplane.snapshots.leases import Lease, acquire, release
 from controlplane.snapshots.models import LeaderLease, SnapshotEntry
@@ -24,7 +23,7 @@ from controlplane.snapshots.selectors import head_revision, head_row, signed_sna
 from controlplane.snapshots.services import build_snapshot
 from controlplane.wire.signing import Verifier
 from controlplane.wire.snapshot import decode_snapshot
-from tests.support.models import ACTOR, imported_version, registered_model
+from tests.support.models import ACTOR, declare_published, imported_version, registered_model
 
 pytestmark = pytest.mark.django_db
 
@@ -54,7 +53,7 @@ def published_on_a_server(slug: str) -> tuple[Pool, Placement]:
     pool = register_pool(ACTOR, slug="default", title="Default", repository="/srv/models")
     server = register_server(ACTOR, pool=pool, name="one", http_address="t:8000", grpc_address="t:8001")
     version = imported_version(slug)
-    move_version(version, VersionState.PUBLISHED)
+    declare_published(version)
     placement = Placement.objects.create(server=server, version=version, state=PlacementState.READY, proven=True)
     set_alias(ACTOR, model=version.model, name="production", version=version)
     return pool, placement

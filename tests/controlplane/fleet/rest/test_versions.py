@@ -123,8 +123,9 @@ def test_a_version_costs_the_same_queries_wherever_it_lies(
         publish_version(ACTOR, version=version, pool=other)
     owner.get(VERSION)
 
-    # the token; the model, its aliases, the version; aliases (twice), files, placements, publications, their steps
-    with django_assert_num_queries(10):
+    # the token; the model, its aliases, the version; aliases (twice), approvals, parts, files, placements,
+    # publications, their steps
+    with django_assert_num_queries(12):
         shown = owner.get(VERSION).json()
 
     assert (len(shown["placements"]), len(shown["publications"])) == (4, 4)
