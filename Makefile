@@ -16,7 +16,7 @@ STACK := $(PY) -m deploy.embedded
 ENVIRONMENTS = python=$$(PYTHON='$(PYTHON)' deploy/embedded/find-python); \
 	$$python -m deploy.embedded.environments $(if $(PYTHON),--exact-python)
 TESTS ?= tests
-BENCHMARKS ?= spine
+BENCHMARKS ?= spine publish
 JOBS ?= 2
 # Django's settings need secrets; these are thrown away with their folder.
 WITH_SETTINGS = export CONTROLPLANE_STATE_DIR=$$(mktemp -d); trap 'rm -rf "$$CONTROLPLANE_STATE_DIR"' EXIT; \
