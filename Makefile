@@ -1,7 +1,7 @@
 # Everything a person does with this repository. `make` alone lists it.
 #
 # Variables: PYTHON (a Python 3.11 or 3.12), DETACH=1 (up), FORCE=1 (reset), TESTS (test, prove), JOBS (test), BENCHMARKS (prove), and
-# UP_STATE_DIR, UP_VENV, UP_TRITON_ENV, UP_HTTP_PORT, UP_GRPC_PORT, UP_METRICS_PORT, UP_WEB_PORT,
+# UP_STATE_DIR, UP_VENV, UP_TRITON_ENV, UP_HOST, UP_HTTP_PORT, UP_GRPC_PORT, UP_METRICS_PORT, UP_WEB_PORT,
 # UP_TRITON_HTTP_PORT, UP_TRITON_GRPC_PORT, UP_TRITON_METRICS_PORT: where the embedded stack lives and listens.
 # An environment named by UP_VENV or UP_TRITON_ENV is used as it is.
 

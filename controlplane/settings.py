@@ -161,10 +161,10 @@ CELERY_BROKER_TRANSPORT_OPTIONS = {
 }
 CELERY_TASK_PUBLISH_RETRY = False
 CELERY_TASK_DEFAULT_QUEUE = "controlplane"
-CELERY_BEAT_SCHEDULE = {"tend-pools": {"task": "fleet.tend_pools", "schedule": 600.0, "options": {"expires": 600}}}
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False
 CELERY_BEAT_SCHEDULE = {
-    # Where no worker took it in that time, the next one does the same.
+    # Where no worker took one in that time, the next one does the same.
+    "tend-pools": {"task": "fleet.tend_pools", "schedule": 600.0, "options": {"expires": 300.0}},
     "expire-uploads": {"task": "registry.expire_uploads", "schedule": 600.0, "options": {"expires": 300.0}},
 }
 
@@ -174,5 +174,10 @@ LOGGING = {
     "formatters": {"plain": {"format": "%(levelname)s %(name)s: %(message)s"}},
     "handlers": {"console": {"class": "logging.StreamHandler", "formatter": "plain"}},
     "root": {"handlers": ["console"], "level": env.log_level},
-    "loggers": {"httpx": {"level": "WARNING"}, "httpcore": {"level": "WARNING"}},
+    "loggers": {
+        "httpx": {"level": "WARNING"},
+        "httpcore": {"level": "WARNING"},
+        # Anybody can send a wrong Host header; the refusal is answered, a trace for each would drown the log.
+        "django.security.DisallowedHost": {"level": "CRITICAL"},
+    },
 }

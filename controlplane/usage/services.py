@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.db import transaction
@@ -63,6 +63,8 @@ def _note_key_use(rows: list[UsageRow]) -> None:
     latest: dict[int, int] = {}
     for row in rows:
         latest[row.key] = max(latest.get(row.key, 0), row.hour)
+    now = datetime.now(tz=UTC)
     for key_number, hour in latest.items():
-        at = datetime.fromtimestamp(hour, tz=UTC)
+        # Records are known to the hour; its beginning could lie before the key was made.
+        at = min(now, datetime.fromtimestamp(hour, tz=UTC) + timedelta(hours=1))
         ApiKey.objects.filter(pk=key_number).exclude(last_used_at__gte=at).update(last_used_at=at)

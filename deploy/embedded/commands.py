@@ -179,7 +179,7 @@ def print_summary(stack: EmbeddedStack) -> None:
         "Admin site": f"{known.get('CONTROL_URL', '')}/admin/",
         "  user": known.get("ADMIN_USER", ""),
         "  password": known.get("ADMIN_PASSWORD", ""),
-        "REST API": f"{known.get('CONTROL_URL', '')}/api/",
+        "REST API": f"{known.get('CONTROL_URL', '')}/api/docs/",
         "Gateway HTTP": known.get("GATEWAY_URL", ""),
         "Gateway gRPC": known.get("GATEWAY_GRPC", ""),
         "Triton": known.get("TRITON_URL", ""),
@@ -246,6 +246,13 @@ def follow_logs(layout: Layout) -> int:
         return 0
 
 
+def _confirmed() -> bool:
+    try:
+        return input("Type yes to go on: ").strip() == "yes"
+    except EOFError:
+        return False
+
+
 def reset(layout: Layout, *, force: bool) -> int:
     """`reset`: removes the state of the stack, but not Triton's environment, after asking."""
     with stack_lock(layout) as mine:
@@ -255,8 +262,8 @@ def reset(layout: Layout, *, force: bool) -> int:
         kept = {layout.triton_env, layout.state_dir / "tools"}
         doomed = [entry for entry in layout.state_dir.iterdir() if entry not in kept]
         print(f"This removes the database, keys, models and logs in {layout.state_dir}.")
-        if not force and input("Type yes to go on: ").strip() != "yes":
-            print("Nothing was removed.")
+        if not force and not _confirmed():
+            print("Nothing was removed. Without a terminal, say FORCE=1.")
             return 1
         for entry in doomed:
             shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()

@@ -25,6 +25,7 @@ from deploy.embedded.layout import PROJECT_DIR, Layout
 
 REQUIREMENTS = PROJECT_DIR / "requirements"
 STAMP = "environment.stamp"
+TRITON_SERVER = "lib/python3.*/site-packages/pytriton/tritonserver/bin/tritonserver"
 
 PIP_TO_UV = {
     "index-url": ("UV_DEFAULT_INDEX", " "),
@@ -45,6 +46,8 @@ class Recipe:
     locks: tuple[str, ...]
     has_scripts: bool = False
     """Whether the project's own console scripts belong in it."""
+    holds: str = ""
+    """A pattern of a file below `path` that must be there, whatever the stamp says."""
 
     def fingerprint(self) -> str:
         """Changes whenever the environment has to be made anew."""
@@ -62,7 +65,7 @@ def recipes(layout: Layout) -> dict[str, Recipe]:
     return {
         "embedded": Recipe("embedded", layout.venv, ("embedded.lock",), has_scripts=True),
         "dev": Recipe("dev", layout.venv, ("dev.lock",), has_scripts=True),
-        "triton": Recipe("triton", layout.triton_env, ("triton.lock", "tritonserver.lock")),
+        "triton": Recipe("triton", layout.triton_env, ("triton.lock", "tritonserver.lock"), holds=TRITON_SERVER),
     }
 
 
@@ -70,7 +73,7 @@ def is_current(recipe: Recipe, wanted_python: str | None) -> bool:
     """Whether the environment is complete, made from these locks, and made with the Python that was asked for."""
     stamp = recipe.path / STAMP
     python = recipe.path / "bin" / "python"
-    if not stamp.exists() or not python.exists():
+    if not stamp.exists() or not python.exists() or (recipe.holds and not any(recipe.path.glob(recipe.holds))):
         return False
     made_from, _, made_with = stamp.read_text().strip().rpartition(" ")
     return made_from == recipe.fingerprint() and wanted_python in (None, made_with)

@@ -30,6 +30,9 @@ KEPT_VARIABLES = frozenset(
 """What a child process inherits of the caller's shell. Everything else, tokens and passwords first, stays there."""
 
 
+LOOPBACK = "127.0.0.1"
+
+
 @dataclass(frozen=True)
 class Port:
     """A TCP port of the stack: who listens, where, and which variable moves it."""
@@ -37,7 +40,7 @@ class Port:
     variable: str
     number: int
     listener: str
-    host: str = "127.0.0.1"
+    host: str = LOOPBACK
 
     @property
     def address(self) -> str:
@@ -45,7 +48,7 @@ class Port:
         return f"127.0.0.1:{self.number}"
 
 
-def _port(environ: Mapping[str, str], variable: str, default: int, listener: str, host: str = "127.0.0.1") -> Port:
+def _port(environ: Mapping[str, str], variable: str, default: int, listener: str, host: str = LOOPBACK) -> Port:
     text = environ.get(variable) or str(default)
     if not text.isdecimal() or not 1 <= int(text) <= 65535:
         raise StackError(f"{variable}={text!r} is not a port: set it to a number from 1 to 65535.")
@@ -71,10 +74,11 @@ class Ports:
         Raises:
             StackError: a variable holds no port number.
         """
-        everywhere = "0.0.0.0"  # noqa: S104 - the gateway is the public face
+        # The first key has no limits, so other machines get in only where somebody asks for it.
+        host = environ.get("UP_HOST") or LOOPBACK
         return cls(
-            http=_port(environ, "UP_HTTP_PORT", 8000, "the gateway's HTTP", everywhere),
-            grpc=_port(environ, "UP_GRPC_PORT", 8001, "the gateway's gRPC", everywhere),
+            http=_port(environ, "UP_HTTP_PORT", 8000, "the gateway's HTTP", host),
+            grpc=_port(environ, "UP_GRPC_PORT", 8001, "the gateway's gRPC", host),
             metrics=_port(environ, "UP_METRICS_PORT", 8002, "the gateway's metrics"),
             web=_port(environ, "UP_WEB_PORT", 8080, "the web process"),
             triton_http=_port(environ, "UP_TRITON_HTTP_PORT", 8100, "Triton's HTTP"),

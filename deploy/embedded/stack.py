@@ -63,6 +63,7 @@ class EmbeddedStack:
             "GATEWAY_CONTROL_URL": f"http://{layout.ports.web.address}",
             "GATEWAY_STATE_DIR": str(layout.state_dir / "gateway"),
             "GATEWAY_SECRETS_DIR": str(layout.secrets_dir),
+            "GATEWAY_HOST": layout.ports.http.host,
             "GATEWAY_HTTP_PORT": str(layout.ports.http.number),
             "GATEWAY_GRPC_PORT": str(layout.ports.grpc.number),
             "GATEWAY_METRICS_PORT": str(layout.ports.metrics.number),

@@ -4,6 +4,7 @@ Python's own readers are used for the formats, behind a reader that bounds what 
 declares a terabyte, or ten million entries, costs an attacker's upload and no memory here.
 """
 
+import errno
 import gzip
 import io
 import lzma
@@ -154,7 +155,13 @@ class _BoundedReader(io.RawIOBase):
         return piece
 
     def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        return self._file.seek(offset, whence)
+        try:
+            return self._file.seek(offset, whence)
+        except OSError as error:
+            # A damaged list of files can point to before the beginning. Seeking from the end, zipfile expects the error.
+            if error.errno != errno.EINVAL or whence != io.SEEK_SET:
+                raise
+            raise refused("damaged", "", "the archive is damaged, or not one", _UPLOAD_AGAIN) from error
 
     def tell(self) -> int:
         return self._file.tell()

@@ -41,7 +41,7 @@ def _embedded_defaults() -> dict[str, str]:
     layout = Layout.from_environment({})
     folders = {"UP_STATE_DIR": layout.state_dir, "UP_VENV": layout.venv, "UP_TRITON_ENV": layout.triton_env}
     ports = {port.variable: str(port.number) for port in layout.ports.all()}
-    return {name: _as_text(path) for name, path in folders.items()} | ports
+    return {name: _as_text(path) for name, path in folders.items()} | ports | {"UP_HOST": layout.ports.http.host}
 
 
 def test_every_setting_is_documented_with_its_default() -> None:

@@ -62,12 +62,17 @@ def bomb_of_zeros(path: Path) -> None:
 
 
 MEASURE = """
-import resource, sys
+import sys
 from pathlib import Path
 from model_repository_tools.unpacking import unpack_to_folder
-before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+def peak_kib():
+    # Not ru_maxrss: across exec it keeps the peak of whoever started us.
+    return int(Path("/proc/self/status").read_text().split("VmHWM:")[1].split()[0])
+
+before = peak_kib()
 report = unpack_to_folder(Path(sys.argv[1]), Path(sys.argv[2]))
-print(report.findings[0].code if report.findings else "-", resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before)
+print(report.findings[0].code if report.findings else "-", peak_kib() - before)
 """
 
 

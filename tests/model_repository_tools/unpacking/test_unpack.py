@@ -10,7 +10,7 @@ from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from model_repository_tools.errors import RepositoryConflictError
@@ -313,6 +313,7 @@ def test_whatever_the_names_nothing_lands_outside(
 
 @settings(max_examples=150, deadline=None)
 @given(position=st.integers(0, 10_000), value=st.integers(0, 255), form=st.sampled_from(["zip", "tar", "tar.gz"]))
+@example(position=342, value=1, form="zip")  # an entry that begins before the archive
 def test_whatever_byte_is_changed_only_findings_come_of_it(
     tmp_path_factory: pytest.TempPathFactory, position: int, value: int, form: str
 ) -> None:
