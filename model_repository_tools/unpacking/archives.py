@@ -158,7 +158,7 @@ class _BoundedReader(io.RawIOBase):
         try:
             return self._file.seek(offset, whence)
         except OSError as error:
-            # A damaged list of files can point to before the beginning. Seeking from the end, zipfile expects the error.
+            # A damaged list of files can point to before the beginning. From the end, zipfile itself expects the error.
             if error.errno != errno.EINVAL or whence != io.SEEK_SET:
                 raise
             raise refused("damaged", "", "the archive is damaged, or not one", _UPLOAD_AGAIN) from error
