@@ -33,6 +33,7 @@ from controlplane.wire.snapshot import (
     KeyEntry,
     ModelEntry,
     ServerEntry,
+    TensorSpec,
     VersionRoute,
     encode_snapshot,
 )
@@ -44,7 +45,7 @@ _HEADER = struct.Struct(">Ic")
 _PATIENCE_S = 20.0
 _PEPPER = b"a pepper for tests"
 
-ECHO_NUMBER, SLOW_NUMBER, TEXT_NUMBER = 11, 12, 13
+ECHO_NUMBER, SLOW_NUMBER, TEXT_NUMBER, SUM_NUMBER, TOLD_NUMBER = 11, 12, 13, 14, 15
 """The models' numbers in usage records."""
 
 _CONFIG = """
@@ -75,12 +76,89 @@ class TritonPythonModel:
         return [pb_utils.InferenceResponse([pb_utils.Tensor("y", array)]) for array in inputs]
 """
 
+_SUM_CONFIG = """
+name: "{name}"
+backend: "python"
+max_batch_size: 8
+sequence_batching {{
+  max_sequence_idle_microseconds: 60000000
+  control_input [
+    {{ name: "START" control [ {{ kind: CONTROL_SEQUENCE_START fp32_false_true: [0, 1] }} ] }},
+    {{ name: "CORRID" control [ {{ kind: CONTROL_SEQUENCE_CORRID data_type: {dtype} }} ] }}
+  ]
+}}
+input [{{ name: "x" data_type: TYPE_FP32 dims: [1] }}]
+output [{{ name: "y" data_type: TYPE_FP32 dims: [1] }}]
+instance_group [{{ kind: KIND_CPU count: 1 }}]
+version_policy: {{ specific: {{ versions: [{version}] }} }}
+"""
+_SUM = b"""
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def initialize(self, args):
+        self.sums = {}
+
+    def execute(self, requests):
+        responses = []
+        for request in requests:
+            x, start, corrid = (
+                pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("x", "START", "CORRID")
+            )
+            key = str(corrid.flat[0])
+            self.sums[key] = x if start.flat[0] else self.sums[key] + x
+            responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("y", self.sums[key])]))
+        return responses
+"""
+_TOLD_CONFIG = """
+name: "{name}"
+backend: "python"
+max_batch_size: 0
+model_transaction_policy {{ decoupled: True }}
+input [
+  {{ name: "text_input" data_type: TYPE_STRING dims: [1] }},
+  {{ name: "n" data_type: TYPE_INT32 dims: [1] optional: true }},
+  {{ name: "pause_s" data_type: TYPE_FP32 dims: [1] optional: true }}
+]
+output [{{ name: "text_output" data_type: {dtype} dims: [1] }}]
+instance_group [{{ kind: KIND_CPU count: 2 }}]
+version_policy: {{ specific: {{ versions: [{version}] }} }}
+"""
+_TOLD = b"""
+import time
+
+import numpy as np
+import triton_python_backend_utils as pb_utils
+
+def value(request, name, default):
+    tensor = pb_utils.get_input_tensor_by_name(request, name)
+    return default if tensor is None else tensor.as_numpy().flat[0]
+
+class TritonPythonModel:
+    def execute(self, requests):
+        for request in requests:
+            text, n = value(request, "text_input", b""), int(value(request, "n", 1))
+            sender = request.get_response_sender()
+            for number in range(abs(n)):
+                if number:
+                    time.sleep(float(value(request, "pause_s", 0)))
+                output = np.array([text + b" %d" % number], dtype=object)
+                sender.send(pb_utils.InferenceResponse([pb_utils.Tensor("text_output", output)]))
+            if n < 0:
+                sender.send(pb_utils.InferenceResponse(error=pb_utils.TritonError("told.v1 broke off")))
+            sender.send(flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+"""
+
 MODELS = {
     "echo": ("TYPE_FP32", _ECHO, (1, 2)),
     "slow": ("TYPE_FP32", _SLOW, (1,)),
     "text": ("TYPE_STRING", _ECHO, (1,)),
+    "sum": ("TYPE_UINT64", _SUM, (1,)),
+    "told": ("TYPE_STRING", _TOLD, (1,)),
 }
-"""Slug -> dtype, code, versions. `slow` sleeps for as many seconds as its first element says."""
+"""Slug -> dtype, code, versions. `slow` sleeps for as many seconds as its first element says; `sum` adds up a sequence;
+`told` answers `n` times, `pause_s` apart, and with an error at the end where `n` is negative."""
+_CONFIGS = {"sum": _SUM_CONFIG, "told": _TOLD_CONFIG}
 
 
 class Answer(NamedTuple):
@@ -305,9 +383,16 @@ def server_entry(server_id: int, *, http: str, grpc: str, state: str = "active")
 
 def echo_model(servers: tuple[int, ...] = (1,), **fields: Any) -> ModelEntry:
     """The model `echo` as the gateway is told of it: version 1 is the default, `next` is version 2."""
+    slug = fields.get("slug", "echo")
     versions = {
         number: VersionRoute(
-            number, f"{number}.0.0", triton_name(fields.get("slug", "echo"), number), servers, batched=True
+            number,
+            f"{number}.0.0",
+            triton_name(slug, number),
+            servers,
+            batched=True,
+            inputs=(TensorSpec("x", "FP32", (-1, -1)),),
+            outputs=(TensorSpec("y", "FP32", (-1, -1)),),
         )
         for number in (1, 2)
     }
@@ -321,9 +406,18 @@ def echo_model(servers: tuple[int, ...] = (1,), **fields: Any) -> ModelEntry:
     return ModelEntry(**(defaults | fields))
 
 
-def _one_version(slug: str, number: int, **fields: Any) -> ModelEntry:
-    versions = {1: VersionRoute(1, "1.0.0", triton_name(slug, 1), (1,))}
+def _one_version(slug: str, number: int, datatype: str = "FP32", **fields: Any) -> ModelEntry:
+    inputs, outputs = (TensorSpec("x", datatype, (-1, -1)),), (TensorSpec("y", datatype, (-1, -1)),)
+    versions = {1: VersionRoute(1, "1.0.0", triton_name(slug, 1), (1,), inputs=inputs, outputs=outputs)}
     return ModelEntry(number, slug, 1, {"production": 1}, versions, **fields)
+
+
+def told_model() -> ModelEntry:
+    """The model `told` as the gateway is told of it."""
+    inputs = (TensorSpec("text_input", "BYTES", (1,)), TensorSpec("n", "INT32", (1,)))
+    outputs = (TensorSpec("text_output", "BYTES", (1,)),)
+    version = VersionRoute(1, "1.0.0", triton_name("told", 1), (1,), inputs=inputs, outputs=outputs)
+    return ModelEntry(TOLD_NUMBER, "told", 1, {"production": 1}, {1: version})
 
 
 def orders_for(triton: TritonServer) -> list[Entry]:
@@ -332,7 +426,9 @@ def orders_for(triton: TritonServer) -> list[Entry]:
         server_entry(1, http=triton.http_address, grpc=triton.grpc_url),
         model_entry(echo_model()),
         model_entry(_one_version("slow", SLOW_NUMBER, timeout_s=2.0)),
-        model_entry(_one_version("text", TEXT_NUMBER)),
+        model_entry(_one_version("text", TEXT_NUMBER, "BYTES")),
+        model_entry(_one_version("sum", SUM_NUMBER)),
+        model_entry(told_model()),
     ]
 
 
@@ -342,7 +438,7 @@ def add_models(triton: TritonServer) -> None:
         for version in versions:
             name = triton_name(slug, version)
             instances = 4 if slug == "slow" else 1
-            config = _CONFIG.format(name=name, dtype=dtype, version=version, instances=instances)
+            config = _CONFIGS.get(slug, _CONFIG).format(name=name, dtype=dtype, version=version, instances=instances)
             triton.add_model(name, config, {f"{version}/model.py": code})
             triton.load(name)
 

@@ -142,6 +142,11 @@ class HttpConnection(asyncio.Protocol):
         """Whether reading is on hold, so that a client's silence is not its own."""
         return self._holds != 0
 
+    def client_address(self, forwarded_for: bytes) -> str:
+        """Where the request comes from, as far as that can be believed."""
+        peer = self._transport.get_extra_info("peername")
+        return self._server.trusted_proxies.client_address(peer[0] if peer else "", forwarded_for)
+
     def finished(self, exchange: Exchange, keep: bool) -> None:
         """Takes note that an exchange is over; goes on with the next, or closes."""
         self._current = None
@@ -289,7 +294,9 @@ class HttpConnection(asyncio.Protocol):
         self._broken = True
         self._linger_until = time.perf_counter() + LINGER_S
         self._waiting.clear()
-        if not self._transport.is_closing():
+        if not self._transport.can_write_eof():  # TLS: it ends both ways at once, after what was written
+            self._transport.close()
+        elif not self._transport.is_closing():
             self._transport.write_eof()
             if self._holds:
                 self._holds = 0

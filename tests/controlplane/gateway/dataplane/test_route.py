@@ -97,12 +97,12 @@ def test_cordoned_and_unreachable_servers_are_the_last_resort(orders: Orders, ro
     assert router.pick(route, tried=[1, 2]) is None
 
 
-def test_a_server_that_was_reached_is_forgiven(orders: Orders, router: Router) -> None:
+def test_a_server_that_answers_is_forgiven(orders: Orders, router: Router) -> None:
     router.failed(orders.servers[1])
     router.failed(orders.servers[1])
     assert router.unreachable == {1: 2}
 
-    router.began(orders.servers[1])
+    router.answered(orders.servers[1])
 
     assert router.unreachable == {}
 
