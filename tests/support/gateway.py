@@ -43,7 +43,7 @@ from tests.support.triton import TritonServer, wait_until
 _REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
 _HEADER = struct.Struct(">Ic")
 _PATIENCE_S = 20.0
-_PEPPER = b"a pepper for tests"
+PEPPER = b"a pepper for tests"
 
 ECHO_NUMBER, SLOW_NUMBER, TEXT_NUMBER, SUM_NUMBER, TOLD_NUMBER = 11, 12, 13, 14, 15
 """The models' numbers in usage records."""
@@ -106,7 +106,8 @@ class TritonPythonModel:
                 pb_utils.get_input_tensor_by_name(request, name).as_numpy() for name in ("x", "START", "CORRID")
             )
             key = str(corrid.flat[0])
-            self.sums[key] = x if start.flat[0] else self.sums[key] + x
+            # Slots of a batch that no sequence is in come as requests of the sequence 0.
+            self.sums[key] = x if start.flat[0] else self.sums.get(key, 0 * x) + x
             responses.append(pb_utils.InferenceResponse([pb_utils.Tensor("y", self.sums[key])]))
         return responses
 """
@@ -202,7 +203,7 @@ class Gateway:
         self.http_port, self.grpc_port = _free_port(), _free_port()
         secrets = directory / "secrets"
         secrets.mkdir(mode=0o700, parents=True)
-        (secrets / "pepper").write_bytes(_PEPPER)
+        (secrets / "pepper").write_bytes(PEPPER)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -260,7 +261,7 @@ class Gateway:
         parsed = generate_key("test")
         self._keys += 1
         number = 1000 + self._keys
-        entry = KeyEntry(number, hash_key(parsed.text, _PEPPER), organisation="org", project="project", **fields)
+        entry = KeyEntry(number, hash_key(parsed.text, PEPPER), organisation="org", project="project", **fields)
         self.order(key_entry(parsed.key_id, entry))
         return Key(parsed.text, parsed.key_id, number)
 
@@ -408,7 +409,7 @@ def echo_model(servers: tuple[int, ...] = (1,), **fields: Any) -> ModelEntry:
 
 def _one_version(slug: str, number: int, datatype: str = "FP32", **fields: Any) -> ModelEntry:
     inputs, outputs = (TensorSpec("x", datatype, (-1, -1)),), (TensorSpec("y", datatype, (-1, -1)),)
-    versions = {1: VersionRoute(1, "1.0.0", triton_name(slug, 1), (1,), inputs=inputs, outputs=outputs)}
+    versions = {1: VersionRoute(1, "1.0.0", triton_name(slug, 1), (1,), slug == "text", inputs, outputs)}
     return ModelEntry(number, slug, 1, {"production": 1}, versions, **fields)
 
 

@@ -59,8 +59,16 @@ class Route:
         )
 
     def restore_text(self, text: str) -> str:
-        """A text of Triton's with the name the client knows in place of Triton's."""
-        return text.replace(self.version.triton_name, self.model.slug)
+        """A text of Triton's with the name the client knows in place of Triton's, and without a model's stack."""
+        return text.partition("\n\nAt:\n")[0].replace(self.version.triton_name, self.model.slug)
+
+    def restore_error(self, body: bytes) -> bytes:
+        """An error in JSON, or an event with one, as `restore_text` has it.
+
+        Source: Triton's Python backend ends its errors with "At:" and the model's files and lines.
+        """
+        head, stack, _ = body.partition(rb"\n\nAt:\n")
+        return (head + b'"}' if stack else head).replace(self.version.triton_name.encode(), self.model.slug.encode())
 
     def restore_config(self, config: bytes) -> bytes:
         """A model configuration in JSON, which begins with its name, with the name the client knows."""

@@ -152,6 +152,7 @@ class InferBody:
         data = self.chunks[0] if len(self.chunks) == 1 else b"".join(self.chunks)
         if not self._inflated:
             data = b"".join(inflate(data, self._head.encoding, self.limit_bytes))
+            self._hold(len(data) * _COPIES)
         json_bytes = len(data) if self._head.json_bytes is None else self._head.json_bytes
         if json_bytes > len(data):
             raise refusals.invalid(

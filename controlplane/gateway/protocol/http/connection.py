@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,15 @@ KEEP_ALIVE_S = 75.0
 LINGER_S = 2.0
 """How long a connection stays readable after an early answer, so that closing does not destroy the answer."""
 WRITE_STALL_S = 60.0
+_KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_TRIES = 30, 10, 3
+
+
+def _notice_silent_death(sock: Any) -> None:
+    """Lets the kernel ask whether a quiet client is still there: one whose cable was cut sends no end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_TRIES)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -83,6 +93,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
         self._server.connections.add(self)
+        _notice_silent_death(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         if self._broken:

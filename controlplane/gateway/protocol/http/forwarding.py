@@ -241,7 +241,7 @@ class Forwarding:
         body = b"".join(upstream.take())
         if lacks_version(upstream.status, body) and self._ask_another():
             return
-        body = body.replace(self._route.version.triton_name.encode(), self._route.model.slug.encode())
+        body = self._route.restore_error(body)
         if (sequence := self._exchange.body.sequence) is not None:
             body = body.replace(str(sequence.inner).encode(), msgspec.json.encode(str(sequence.given))[1:-1])
         self._finish_error(upstream, body)

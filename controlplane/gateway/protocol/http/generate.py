@@ -79,5 +79,5 @@ class GenerateForwarding(InferForwarding):
     def _under_public_name(self, event: bytes) -> bytes:
         if event.startswith(_ERROR_EVENT):
             self._cause = Cause.MODEL
-            return event.replace(self._route.version.triton_name.encode(), self._route.model.slug.encode())
+            return self._route.restore_error(event)
         return event.replace(self._route.json_name, self._route.public_json_name, 1)
