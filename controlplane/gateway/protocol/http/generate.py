@@ -10,7 +10,7 @@ from controlplane.gateway.dataplane.account import Account
 from controlplane.gateway.dataplane.refusals import upstream_failed
 from controlplane.gateway.dataplane.route import Route
 from controlplane.gateway.dataplane.shield import EnterSequence, check_generate
-from controlplane.gateway.protocol.http.forwarding import MAX_HELD_ANSWER_BYTES
+from controlplane.gateway.protocol.http.forwarding import MAX_HELD_ANSWER_BYTES, total
 from controlplane.gateway.protocol.http.infer import InferForwarding
 from controlplane.gateway.upstream.connection import UpstreamConnection
 from controlplane.wire.errors import ErrorKind
@@ -44,7 +44,8 @@ class GenerateForwarding(InferForwarding):
 
     def _open_answer(self, upstream: UpstreamConnection) -> None:
         if self._streams:
-            self._begin_answer(upstream, self._events(upstream), 0)
+            events = self._events(upstream)
+            self._begin_answer(upstream, events, total(events), 0)
             return
         if upstream.chunks and upstream.chunks[0].startswith(_ERROR_BODY):
             self._cause = Cause.MODEL

@@ -164,23 +164,25 @@ class InferForwarding(Forwarding):
             return
         chunks = upstream.take()
         data = chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        before = len(data)
+        arrived = len(data)
         if sequence is not None and (at := data.find(b'"sequence_id":', 0, within)) >= 0:
             given, inner = msgspec.json.encode(sequence.given), msgspec.json.encode(sequence.inner)
             data = data[:at] + data[at : at + 64].replace(inner, given, 1) + data[at + 64 :]
+        size = len(data)
         at = data.find(self._route.json_name, 0, within)
         parts: list[bytes] = [data]
         if at >= 0:
             name, public = self._route.json_name, self._route.public_json_name
             # The rest stays where it is: an answer of many megabytes is not copied for a name.
             parts = [data[:at], public, memoryview(data)[at + len(name) :]]  # type: ignore[list-item]
-        shift = total(parts) - before
-        self._begin_answer(upstream, parts, shift)
+            size += len(public) - len(name)
+        self._begin_answer(upstream, parts, size, size - arrived)
 
-    def _begin_answer(self, upstream: UpstreamConnection, parts: list[bytes], shift: int) -> None:
+    def _begin_answer(self, upstream: UpstreamConnection, parts: list[bytes], size: int, shift: int) -> None:
         """Chooses how the answer is framed and encoded, and sends its head with its first bytes.
 
         Args:
+            size: of the parts together.
             shift: how much longer the answer is than the server's.
         """
         headers = list(upstream.headers)
@@ -188,7 +190,7 @@ class InferForwarding(Forwarding):
             headers.append(b"Inference-Header-Content-Length: %d\r\n" % (upstream.json_bytes + shift))
         exchange, length = self._exchange, None
         if upstream.complete:
-            length = total(parts)
+            length = size
         elif upstream.length is not None:
             length = upstream.length + shift
         if encoding := self._encoding(length):

@@ -5,7 +5,6 @@ from __future__ import annotations
 import http.client
 import signal
 import threading
-from functools import partial
 from pathlib import Path
 
 import msgspec
