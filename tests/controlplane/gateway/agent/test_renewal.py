@@ -76,13 +76,7 @@ def test_workers_are_replaced_without_a_failed_request(gateway: tuple[RunningGat
         for _ in range(2):
             pids = {process.pid for process in running.worker_processes()}
             running.process.send_signal(signal.SIGHUP)
-            eventually(
-                lambda pids=pids: (
-                    running.status("/ready")[1]["workers"]["ready"] == 2
-                    and not pids & {process.pid for process in running.worker_processes()}
-                ),
-                within_s=30,
-            )
+            eventually(partial(_has_two_others_than, pids, running), within_s=30)
         served = len(load.statuses)
         eventually(lambda: len(load.statuses) > served + 100)
     finally:
