@@ -69,6 +69,7 @@ class Forwarding:
 
     __slots__ = (
         "_answered_at",
+        "_blocked",
         "_exchange",
         "_forwarded_at",
         "_reused",
@@ -86,7 +87,7 @@ class Forwarding:
         self._stage = Stage.COLLECTING
         self._upstream: UpstreamConnection | None = None
         self._target: ServerEntry | None = None
-        self._reused = False
+        self._reused = self._blocked = False
         self._tried: list[int] = []
         self._forwarded_at = self._answered_at = self._waiting_since = 0.0
 
@@ -106,7 +107,8 @@ class Forwarding:
         Raises:
             RefusedError: it was exceeded.
         """
-        if self._stage is Stage.WAITING and now - self._waiting_since > self._route.model.timeout_s:
+        waits = self._stage is Stage.WAITING or (self._stage is Stage.SENDING and self._blocked)
+        if waits and now - self._waiting_since > self._route.model.timeout_s:
             raise refusals.timed_out(self._route.model.timeout_s)
         if self._stage is Stage.RELAYING and not self._exchange.connection.writable:
             self._waiting_since = now  # it is the client who keeps everybody waiting
@@ -148,6 +150,8 @@ class Forwarding:
 
     def upstream_writable(self, writable: bool) -> None:
         """Passes back-pressure on to the client."""
+        self._blocked = not writable
+        self._waiting_since = time.perf_counter()
         self._exchange.connection.hold(HOLD_UPSTREAM, not writable)
 
     # Inside.

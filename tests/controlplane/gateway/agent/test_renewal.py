@@ -5,6 +5,7 @@ from __future__ import annotations
 import http.client
 import signal
 import threading
+from functools import partial
 from pathlib import Path
 
 import msgspec

@@ -2,6 +2,7 @@
 
 import contextlib
 import http.client
+import json
 import socket
 import socketserver
 import threading
@@ -14,7 +15,14 @@ from tritonclient.grpc import service_pb2, service_pb2_grpc
 
 from controlplane.wire.snapshot import Entry
 from controlplane.wire.usage import Cause
-from tests.support.gateway import Gateway, echo_model, model_entry, server_entry, wait_for_records
+from tests.support.gateway import (
+    Gateway,
+    echo_model,
+    model_entry,
+    orders_for,
+    server_entry,
+    wait_for_records,
+)
 from tests.support.triton import TritonServer, wait_until
 
 StartGateway = Callable[..., Gateway]
@@ -170,6 +178,46 @@ def test_an_answer_cut_short_is_cut_short_for_the_client_too(start_gateway: Star
     assert len(received) < 10_000
     [record] = wait_for_records(gateway, key, 1)
     assert (record.status, record.cause) == (502, Cause.MODEL)
+
+
+def test_a_server_that_does_not_read_slows_the_client_and_fills_no_memory(start_gateway: StartGateway) -> None:
+    size = 48 * 2**20
+    tensor = {"name": "x", "shape": [1, size // 4], "datatype": "FP32", "parameters": {"binary_data_size": size}}
+    text = json.dumps({"inputs": [tensor]}).encode()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        address = f"127.0.0.1:{deaf.getsockname()[1]}"
+        gateway = start_gateway(server_entry(1, http=address, grpc=address), model_entry(echo_model(timeout_s=2.0)))
+        key = gateway.new_key()
+        before, sent = gateway.process.memory_info().rss, 0
+        with gateway.connect() as connection:
+            head = f"POST {_INFER} HTTP/1.1\r\nHost: a\r\nX-API-Key: {key.text}\r\n"
+            lengths = f"Content-Length: {len(text) + size}\r\nInference-Header-Content-Length: {len(text)}\r\n\r\n"
+            connection.sendall(head.encode() + lengths.encode() + text)
+            connection.settimeout(0.5)
+            with contextlib.suppress(TimeoutError):
+                while sent < size:
+                    sent += connection.send(bytes(2**20))
+            assert sent < size
+            assert gateway.process.memory_info().rss - before < 16 * 2**20
+            [record] = wait_for_records(gateway, key, 1)
+
+    assert (record.status, record.cause) == (504, Cause.MODEL)
+
+
+def test_a_client_that_closes_its_side_is_taken_to_be_gone(
+    start_gateway: StartGateway, echo_triton: TritonServer
+) -> None:
+    gateway = start_gateway(*orders_for(echo_triton))
+    key = gateway.new_key()
+    body = b'{"inputs":[{"name":"x","shape":[1,1],"datatype":"FP32","data":[1.5]}]}'
+    with gateway.connect() as connection:
+        head = f"POST /v2/models/slow/infer HTTP/1.1\r\nHost: a\r\nX-API-Key: {key.text}\r\n"
+        connection.sendall(f"{head}Content-Length: {len(body)}\r\n\r\n".encode() + body)
+        connection.shutdown(socket.SHUT_WR)
+        assert connection.recv(1) == b""
+
+    [record] = wait_for_records(gateway, key, 1)
+    assert (record.status, record.cause) == (499, Cause.CLIENT)
 
 
 def test_a_server_that_refuses_is_passed_over(start_gateway: StartGateway, echo_triton: TritonServer) -> None:
