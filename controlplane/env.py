@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Self
 
-from pydantic import Field, field_validator
+from pydantic import Field, field_validator, model_validator
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 PROJECT_DIR = Path(__file__).resolve().parent.parent
@@ -112,6 +112,24 @@ class GatewaySettings(BaseSettings):
     drain_s: float = 25.0
     """How long a stopping worker waits for its requests."""
     log_level: str = "INFO"
+    max_held_bytes: int = Field(default=512 * 1024 * 1024, ge=1024 * 1024)
+    """How much of all request bodies that must be read as a whole a worker holds at once."""
+    access_log_ratio: float = Field(default=0.01, ge=0.0, le=1.0)
+    """Which part of the requests that succeed is logged; those that fail always are."""
+    trusted_proxies: Annotated[list[str], NoDecode] = []
+    """Networks of proxies whose ``X-Forwarded-For`` is believed, such as ``10.0.0.0/8``."""
+    tls_certificate: Path | None = None
+    """A PEM file with the chain of certificates; with it HTTP clients speak TLS."""
+    tls_key: Path | None = None
+    """The PEM file of its private key."""
+
+    split_lists = field_validator("trusted_proxies", mode="before")(_split)
+
+    @model_validator(mode="after")
+    def _check_tls(self) -> Self:
+        if (self.tls_certificate is None) != (self.tls_key is None):
+            raise ValueError("GATEWAY_TLS_CERTIFICATE and GATEWAY_TLS_KEY belong together: set both or neither.")
+        return self
 
     @property
     def secrets(self) -> SecretFiles:

@@ -40,7 +40,9 @@ async def _run(settings: GatewaySettings) -> None:
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, stop.set)
-    await run_agent(settings, stop)
+    renew = asyncio.Event()
+    loop.add_signal_handler(signal.SIGHUP, renew.set)
+    await run_agent(settings, stop, renew=renew)
 
 
 if __name__ == "__main__":

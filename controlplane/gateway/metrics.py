@@ -6,7 +6,7 @@ a worker that is killed. Levels come from the agent and, through it, from the wo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from itertools import accumulate
 from typing import NamedTuple
@@ -22,6 +22,8 @@ CONTENT_TYPE = CONTENT_TYPE_LATEST
 
 _BOUNDS = [*(f"{bound / 1e6:g}" for bound in DURATION_BOUNDS_US), "+Inf"]
 _SERIES_LABELS = ["model", "version", "arm", "protocol"]
+_TRITON_LABELS = ["server", "model", "version"]
+_LOAD_LABELS = ["model", "version", "event"]
 _REQUEST_LABELS = [*_SERIES_LABELS, "cause", "status"]
 
 
@@ -86,6 +88,26 @@ class Levels:
     upstreams: list[Upstream]
 
 
+class ModelStatistics(NamedTuple):
+    """What a Triton says of a version.
+
+    Attributes:
+        inferences: rows inferred; executions: batches run; both since the server started, as are the times.
+        batch_size: mean of the last interval.
+        queue_length: mean of the last interval.
+    """
+
+    server: str
+    model: str
+    version: int
+    inferences: int
+    executions: int
+    queue_s: float
+    compute_s: float
+    batch_size: float
+    queue_length: float
+
+
 class GatewayCollector(Collector):
     """One scrape.
 
@@ -93,8 +115,17 @@ class GatewayCollector(Collector):
         model_names: names for the models' numbers; a number without one is shown as it is.
     """
 
-    def __init__(self, requests: RequestMetrics, levels: Levels, model_names: Mapping[int, str]) -> None:
+    def __init__(
+        self,
+        requests: RequestMetrics,
+        levels: Levels,
+        model_names: Mapping[int, str],
+        statistics: Iterable[ModelStatistics] = (),
+        load_events: Mapping[tuple[str, int, str], int] | None = None,
+    ) -> None:
         self._requests = requests
+        self._statistics = list(statistics)
+        self._load_events = load_events or {}
         self._levels = levels
         self._model_names = model_names
 
@@ -103,6 +134,13 @@ class GatewayCollector(Collector):
         yield from self._collect_counters()
         yield self._durations()
         yield from self._collect_levels()
+        yield from self._collect_statistics()
+        events = CounterMetricFamily(
+            "gateway_model_load_events", "Versions that became ready, or ceased to be.", labels=_LOAD_LABELS
+        )
+        for (model, version, event), count in sorted(self._load_events.items()):
+            events.add_metric([model, str(version), event], count)
+        yield events
 
     def render(self) -> bytes:
         """The text of the scrape, of type `CONTENT_TYPE`."""
@@ -159,6 +197,26 @@ class GatewayCollector(Collector):
         for upstream in levels.upstreams:
             up.add_metric([upstream.name, upstream.pool], float(upstream.up))
         yield up
+
+    def _collect_statistics(self) -> Iterator[Metric]:
+        for name, text, attribute in (
+            ("inferences", "Rows inferred by a Triton.", "inferences"),
+            ("executions", "Batches run by a Triton.", "executions"),
+            ("queue_seconds", "Time spent in a Triton's queue.", "queue_s"),
+            ("compute_seconds", "Time spent inferring in a Triton.", "compute_s"),
+        ):
+            counter = CounterMetricFamily(f"gateway_triton_{name}", text, labels=_TRITON_LABELS)
+            for one in self._statistics:
+                counter.add_metric([one.server, one.model, str(one.version)], getattr(one, attribute))
+            yield counter
+        for name, text, attribute in (
+            ("batch_size", "Mean rows of a batch in the last interval.", "batch_size"),
+            ("queue_length", "Mean requests in the queue in the last interval.", "queue_length"),
+        ):
+            gauge = GaugeMetricFamily(f"gateway_triton_{name}", text, labels=_TRITON_LABELS)
+            for one in self._statistics:
+                gauge.add_metric([one.server, one.model, str(one.version)], getattr(one, attribute))
+            yield gauge
 
     def _labels(self, series: Series) -> list[str]:
         model = self._model_names.get(series.model, str(series.model)) if series.model else ""

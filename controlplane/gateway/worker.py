@@ -8,6 +8,7 @@ import gc
 import logging
 import signal
 import socket
+import ssl
 from collections.abc import Sequence
 
 import uvloop
@@ -21,6 +22,7 @@ from controlplane.gateway.journal.format import journals_dir
 from controlplane.gateway.logs import configure_logs
 from controlplane.gateway.orders import DecodedChange, Orders, decode_changes
 from controlplane.gateway.protocol.grpc.server import GrpcServer
+from controlplane.gateway.protocol.http.proxies import TrustedProxies
 from controlplane.gateway.protocol.http.server import HttpServer
 from controlplane.gateway.upstream.pool import UpstreamPool
 from controlplane.wire.errors import InvalidError
@@ -39,9 +41,17 @@ class Worker:
         self._agent = agent
         self._orders = Orders()
         self._journal = Journal.create(journals_dir(settings.state_dir))
-        plane = DataPlane(self._orders, settings.secrets.read("pepper"), self._journal, settings.max_orders_age_s)
+        plane = DataPlane(
+            self._orders,
+            settings.secrets.read("pepper"),
+            self._journal,
+            settings.max_orders_age_s,
+            held_bytes=settings.max_held_bytes,
+            access_log_ratio=settings.access_log_ratio,
+        )
         self._plane = plane
-        self._http = HttpServer(plane, UpstreamPool())
+        self._tls = _tls_context(settings)
+        self._http = HttpServer(plane, UpstreamPool(), TrustedProxies(settings.trusted_proxies))
         self._grpc = GrpcServer(plane)
         self._stopping = asyncio.Event()
         self._first_orders = asyncio.Event()
@@ -56,7 +66,7 @@ class Worker:
         await self._first_orders.wait()
         if not self._stopping.is_set():
             await self._grpc.listen(self._settings.host, self._settings.grpc_port)
-            await self._http.listen(http)
+            await self._http.listen(http, self._tls)
             self._agent.send(channel.READY)
         await self._stopping.wait()
         limit_s = self._settings.drain_s
@@ -117,6 +127,16 @@ class Worker:
 def _decode(payload: bytes) -> tuple[Snapshot, list[DecodedChange]]:
     snapshot = decode_snapshot(payload)
     return snapshot, decode_changes(snapshot.entries)
+
+
+def _tls_context(settings: GatewaySettings) -> ssl.SSLContext | None:
+    if settings.tls_certificate is None:
+        return None
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.set_alpn_protocols(["http/1.1"])
+    context.load_cert_chain(settings.tls_certificate, settings.tls_key)
+    return context
 
 
 async def _serve(settings: GatewaySettings, http_fd: int, agent_fd: int) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any
 
 from controlplane.access.models import ApiKey
 from controlplane.fleet.domain import Health, ServerState
@@ -10,7 +11,15 @@ from controlplane.fleet.models import Server
 from controlplane.fleet.selectors import routable_servers
 from controlplane.registry.domain import VersionState
 from controlplane.registry.models import ModelVersion, RegisteredModel
-from controlplane.wire.snapshot import KeyEntry, ModelEntry, ServerEntry, VersionRoute
+from controlplane.wire.snapshot import (
+    KeyEntry,
+    ModelCard,
+    ModelEntry,
+    ServerEntry,
+    TensorSpec,
+    VersionRoute,
+    encode_card,
+)
 
 EntryValue = KeyEntry | ModelEntry | ServerEntry
 
@@ -59,6 +68,8 @@ def _model(model: RegisteredModel, versions: list[ModelVersion], servers: dict[i
             triton_name=version.triton_name,
             servers=tuple(servers.get(version.pk, ())),
             batched=version.max_batch_size > 0,
+            inputs=_tensors(version.inputs),
+            outputs=_tensors(version.outputs),
         )
         for version in versions
     }
@@ -72,6 +83,26 @@ def _model(model: RegisteredModel, versions: list[ModelVersion], servers: dict[i
         versions=routes,
         timeout_s=model.timeout_s,
         max_body_bytes=model.max_body_bytes,
+        card=encode_card(_card(model)),
+    )
+
+
+def _tensors(specs: list[dict[str, Any]]) -> tuple[TensorSpec, ...]:
+    return tuple(TensorSpec(spec["name"], spec["datatype"], tuple(spec["shape"])) for spec in specs)
+
+
+def _card(model: RegisteredModel) -> ModelCard:
+    return ModelCard(
+        title=model.title,
+        description=model.description,
+        framework=model.framework,
+        task=model.task,
+        tags=tuple(map(str, model.tags)),
+        parameters=model.parameters,
+        input_schema=model.input_schema,
+        output_schema=model.output_schema,
+        created_at=model.created_at.isoformat(timespec="seconds"),
+        updated_at=model.updated_at.isoformat(timespec="seconds"),
     )
 
 

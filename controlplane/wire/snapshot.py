@@ -8,7 +8,7 @@ no log to replay. An entry that is gone stays as a tombstone.
 from __future__ import annotations
 
 import time
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -39,14 +39,27 @@ class KeyEntry(msgspec.Struct, frozen=True, array_like=False, omit_defaults=True
     expires_at_s: float | None = None
 
 
+class TensorSpec(msgspec.Struct, frozen=True, omit_defaults=True):
+    """An input or output as the V2 metadata describes it; -1 in `shape` is a free dimension.
+
+    Shapes: with the batch dimension where the version is batched.
+    """
+
+    name: str
+    datatype: str
+    shape: tuple[int, ...] = ()
+
+
 class VersionRoute(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Where one version of a model runs.
+    """Where one version of a model runs, and what it takes and gives.
 
     Attributes:
         number: the version's number; also its folder's name in the repository.
         triton_name: its model name in Triton, ``<slug>.v<number>``.
         servers: ids of the servers on which this version was seen READY.
         batched: the first dimension of its inputs counts rows; a version without it takes one row a request.
+        inputs: what it takes; empty where the writer was of a release that did not say.
+        outputs: what it gives; empty as `inputs` is.
     """
 
     number: int
@@ -54,6 +67,28 @@ class VersionRoute(msgspec.Struct, frozen=True, omit_defaults=True):
     triton_name: str
     servers: tuple[int, ...] = ()
     batched: bool = False
+    inputs: tuple[TensorSpec, ...] = ()
+    outputs: tuple[TensorSpec, ...] = ()
+
+
+class ModelCard(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What people may know of a model beside its routes, as ``GET /v1/models/{id}`` says it.
+
+    Attributes:
+        parameters: name -> ``{"type", "default", "min", "max"}``: what a prediction may set, and within which range.
+        input_schema: as the owner wrote it; empty where the tensors say it all, and so is `output_schema`.
+    """
+
+    title: str = ""
+    description: str = ""
+    framework: str = ""
+    task: str = ""
+    tags: tuple[str, ...] = ()
+    parameters: dict[str, Any] = {}
+    input_schema: dict[str, Any] = {}
+    output_schema: dict[str, Any] = {}
+    created_at: str = ""
+    updated_at: str = ""
 
 
 class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -67,6 +102,9 @@ class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True):
         versions: published versions only, by number.
         timeout_s: how long the gateway waits for the first byte of an answer.
         max_body_bytes: the largest request body it accepts for this model.
+        body_idle_s: how long a client may pause within a body.
+        stream_idle_s: how long a server may pause within an answer.
+        card: a `ModelCard` as JSON (`encode_card`), read only when somebody asks for it.
     """
 
     number: int
@@ -77,6 +115,9 @@ class ModelEntry(msgspec.Struct, frozen=True, omit_defaults=True):
     timeout_s: float = 60.0
     max_body_bytes: int = 64 * 1024 * 1024
     default_alias: str = "production"
+    body_idle_s: float = 30.0
+    stream_idle_s: float = 60.0
+    card: bytes = b""
 
 
 class ServerEntry(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -139,6 +180,8 @@ ENTRY_TYPES: dict[str, type[KeyEntry | ModelEntry | ServerEntry]] = {
 }
 
 _encoder = msgspec.msgpack.Encoder()
+_card_encoder = msgspec.json.Encoder(order="sorted")
+_card_decoder = msgspec.json.Decoder(ModelCard)
 _snapshot_decoder = msgspec.msgpack.Decoder(Snapshot)
 _value_decoders = {kind: msgspec.msgpack.Decoder(of) for kind, of in ENTRY_TYPES.items()}
 
@@ -159,6 +202,16 @@ def decode_value(entry: Entry) -> KeyEntry | ModelEntry | ServerEntry | None:
     if entry.value is None or decoder is None:
         return None
     return decoder.decode(entry.value)
+
+
+def encode_card(card: ModelCard) -> bytes:
+    """A card as JSON; equal cards give equal bytes."""
+    return _card_encoder.encode(card)
+
+
+def decode_card(card: bytes) -> ModelCard:
+    """Reads `ModelEntry.card`; an empty one is a card that says nothing."""
+    return _card_decoder.decode(card) if card else ModelCard()
 
 
 def encode_snapshot(instance: str, since: int, revision: int, entries: list[Entry]) -> bytes:

@@ -1,7 +1,7 @@
 """A real gateway worker for tests: a process of its own, given orders the way the agent gives them.
 
-A folder's conftest imports the fixtures; its tests then use the shared `gateway`, which serves the models of `MODELS`
-from a real Triton, or `start_gateway(...)` for a worker of their own.
+A folder's conftest imports the fixtures; its tests then use the shared `gateway`, which serves the models of
+`gateway_models` from a real Triton, or `start_gateway(...)` for a worker of their own.
 """
 
 import contextlib
@@ -33,54 +33,21 @@ from controlplane.wire.snapshot import (
     KeyEntry,
     ModelEntry,
     ServerEntry,
+    TensorSpec,
     VersionRoute,
     encode_snapshot,
 )
 from controlplane.wire.usage import RECORD, UsageRecord, unpack_record
+from tests.support.gateway_models import add_models
 from tests.support.triton import TritonServer, wait_until
 
 _REPOSITORY_ROOT = Path(__file__).resolve().parents[2]
 _HEADER = struct.Struct(">Ic")
 _PATIENCE_S = 20.0
-_PEPPER = b"a pepper for tests"
+PEPPER = b"a pepper for tests"
 
-ECHO_NUMBER, SLOW_NUMBER, TEXT_NUMBER = 11, 12, 13
+ECHO_NUMBER, SLOW_NUMBER, TEXT_NUMBER, SUM_NUMBER, TOLD_NUMBER = 11, 12, 13, 14, 15
 """The models' numbers in usage records."""
-
-_CONFIG = """
-name: "{name}"
-backend: "python"
-max_batch_size: 64
-input [{{ name: "x" data_type: {dtype} dims: [-1] }}]
-output [{{ name: "y" data_type: {dtype} dims: [-1] }}]
-instance_group [{{ kind: KIND_CPU count: {instances} }}]
-version_policy: {{ specific: {{ versions: [{version}] }} }}
-"""
-_ECHO = b"""
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        inputs = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", array)]) for array in inputs]
-"""
-_SLOW = b"""
-import time
-import triton_python_backend_utils as pb_utils
-
-class TritonPythonModel:
-    def execute(self, requests):
-        inputs = [pb_utils.get_input_tensor_by_name(request, "x").as_numpy() for request in requests]
-        time.sleep(max(float(array.flat[0]) for array in inputs))
-        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", array)]) for array in inputs]
-"""
-
-MODELS = {
-    "echo": ("TYPE_FP32", _ECHO, (1, 2)),
-    "slow": ("TYPE_FP32", _SLOW, (1,)),
-    "text": ("TYPE_STRING", _ECHO, (1,)),
-}
-"""Slug -> dtype, code, versions. `slow` sleeps for as many seconds as its first element says."""
 
 
 class Answer(NamedTuple):
@@ -124,7 +91,7 @@ class Gateway:
         self.http_port, self.grpc_port = _free_port(), _free_port()
         secrets = directory / "secrets"
         secrets.mkdir(mode=0o700, parents=True)
-        (secrets / "pepper").write_bytes(_PEPPER)
+        (secrets / "pepper").write_bytes(PEPPER)
 
     @property
     def address(self) -> tuple[str, int]:
@@ -182,7 +149,7 @@ class Gateway:
         parsed = generate_key("test")
         self._keys += 1
         number = 1000 + self._keys
-        entry = KeyEntry(number, hash_key(parsed.text, _PEPPER), organisation="org", project="project", **fields)
+        entry = KeyEntry(number, hash_key(parsed.text, PEPPER), organisation="org", project="project", **fields)
         self.order(key_entry(parsed.key_id, entry))
         return Key(parsed.text, parsed.key_id, number)
 
@@ -305,9 +272,16 @@ def server_entry(server_id: int, *, http: str, grpc: str, state: str = "active")
 
 def echo_model(servers: tuple[int, ...] = (1,), **fields: Any) -> ModelEntry:
     """The model `echo` as the gateway is told of it: version 1 is the default, `next` is version 2."""
+    slug = fields.get("slug", "echo")
     versions = {
         number: VersionRoute(
-            number, f"{number}.0.0", triton_name(fields.get("slug", "echo"), number), servers, batched=True
+            number,
+            f"{number}.0.0",
+            triton_name(slug, number),
+            servers,
+            batched=True,
+            inputs=(TensorSpec("x", "FP32", (-1, -1)),),
+            outputs=(TensorSpec("y", "FP32", (-1, -1)),),
         )
         for number in (1, 2)
     }
@@ -321,35 +295,35 @@ def echo_model(servers: tuple[int, ...] = (1,), **fields: Any) -> ModelEntry:
     return ModelEntry(**(defaults | fields))
 
 
-def _one_version(slug: str, number: int, **fields: Any) -> ModelEntry:
-    versions = {1: VersionRoute(1, "1.0.0", triton_name(slug, 1), (1,))}
+def _one_version(slug: str, number: int, datatype: str = "FP32", **fields: Any) -> ModelEntry:
+    inputs, outputs = (TensorSpec("x", datatype, (-1, -1)),), (TensorSpec("y", datatype, (-1, -1)),)
+    versions = {1: VersionRoute(1, "1.0.0", triton_name(slug, 1), (1,), slug == "text", inputs, outputs)}
     return ModelEntry(number, slug, 1, {"production": 1}, versions, **fields)
 
 
+def told_model() -> ModelEntry:
+    """The model `told` as the gateway is told of it."""
+    inputs = (TensorSpec("text_input", "BYTES", (1,)), TensorSpec("n", "INT32", (1,)))
+    outputs = (TensorSpec("text_output", "BYTES", (1,)),)
+    version = VersionRoute(1, "1.0.0", triton_name("told", 1), (1,), inputs=inputs, outputs=outputs)
+    return ModelEntry(TOLD_NUMBER, "told", 1, {"production": 1}, {1: version})
+
+
 def orders_for(triton: TritonServer) -> list[Entry]:
-    """Orders that route `MODELS` to a Triton."""
+    """Orders that route `gateway_models` to a Triton."""
     return [
         server_entry(1, http=triton.http_address, grpc=triton.grpc_url),
         model_entry(echo_model()),
         model_entry(_one_version("slow", SLOW_NUMBER, timeout_s=2.0)),
-        model_entry(_one_version("text", TEXT_NUMBER)),
+        model_entry(_one_version("text", TEXT_NUMBER, "BYTES")),
+        model_entry(_one_version("sum", SUM_NUMBER)),
+        model_entry(told_model()),
     ]
-
-
-def add_models(triton: TritonServer) -> None:
-    """Puts `MODELS` into a Triton's repository and loads them, each version as a model of its own."""
-    for slug, (dtype, code, versions) in MODELS.items():
-        for version in versions:
-            name = triton_name(slug, version)
-            instances = 4 if slug == "slow" else 1
-            config = _CONFIG.format(name=name, dtype=dtype, version=version, instances=instances)
-            triton.add_model(name, config, {f"{version}/model.py": code})
-            triton.load(name)
 
 
 @pytest.fixture(scope="session")
 def echo_triton(triton: TritonServer) -> TritonServer:
-    """The shared Triton, with `MODELS` loaded."""
+    """The shared Triton, with `gateway_models` loaded."""
     add_models(triton)
     return triton
 

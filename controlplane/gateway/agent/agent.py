@@ -15,6 +15,7 @@ from controlplane.env import GatewaySettings
 from controlplane.gateway.agent.control import ControlPlane, release
 from controlplane.gateway.agent.follower import SnapshotFollower
 from controlplane.gateway.agent.order_book import OrderBook
+from controlplane.gateway.agent.poller import StatisticsPoller
 from controlplane.gateway.agent.shipping import Shipper
 from controlplane.gateway.agent.snapshot_file import SnapshotFile
 from controlplane.gateway.agent.sockets import Listeners
@@ -31,9 +32,16 @@ _LAST_SHIPPING_S = 5.0
 
 
 async def run_agent(
-    settings: GatewaySettings, stop: asyncio.Event, *, worker_command: Sequence[str] = WORKER_COMMAND
+    settings: GatewaySettings,
+    stop: asyncio.Event,
+    *,
+    renew: asyncio.Event | None = None,
+    worker_command: Sequence[str] = WORKER_COMMAND,
 ) -> None:
     """Serves until `stop` is set, then lets running requests end and ships what they counted.
+
+    Args:
+        renew: replaces the workers one by one each time it is set.
 
     Raises:
         ConflictError: a port is taken, or another agent uses the state folder.
@@ -42,7 +50,7 @@ async def run_agent(
     with claim_state_dir(settings.state_dir), await Listeners.open(settings) as listeners:
         agent = Agent(settings, listeners, worker_command)
         try:
-            await agent.run(stop)
+            await agent.run(stop, renew or asyncio.Event())
         finally:
             agent.close()
 
@@ -75,9 +83,10 @@ class Agent:
             SnapshotFile(settings.state_dir / "snapshot.lkg"),
             self._pool,
         )
+        self._poller = StatisticsPoller(self._book)
         self._server = StatusServer({"/metrics": self._metrics, "/ready": self._ready, "/live": self._live})
 
-    async def run(self, stop: asyncio.Event) -> None:
+    async def run(self, stop: asyncio.Event, renew: asyncio.Event) -> None:
         """Runs every part until `stop` is set; the parts that requests need end last."""
         self._shipper.prepare()
         self._follower.restore()
@@ -86,6 +95,7 @@ class Agent:
         async with asyncio.TaskGroup() as group:
             group.create_task(self._pool.run())
             duties = [group.create_task(self._follower.run()), group.create_task(self._shipper.run())]
+            duties += [group.create_task(self._renew_when(renew)), group.create_task(self._poller.run())]
             await stop.wait()
             logger.info("The gateway stops: it takes no new requests and finishes those it has.")
             self._draining = True
@@ -96,8 +106,15 @@ class Agent:
         await self._shipper.ship_rest(_LAST_SHIPPING_S)
         logger.info("The gateway has stopped.")
 
+    async def _renew_when(self, asked: asyncio.Event) -> None:
+        while True:
+            await asked.wait()
+            asked.clear()
+            await self._pool.renew()
+
     def close(self) -> None:
         """Lets go of files and connections."""
+        self._poller.close()
         self._server.close()
         self._control.close()
         self._shipper.close()
@@ -107,7 +124,9 @@ class Agent:
 
     def _metrics(self) -> Page:
         self._shipper.observe()
-        scrape = GatewayCollector(self._requests, self._levels(), self._book.model_names)
+        scrape = GatewayCollector(
+            self._requests, self._levels(), self._book.model_names, self._poller.series(), self._book.load_events
+        )
         return Page(HTTPStatus.OK, CONTENT_TYPE, scrape.render())
 
     def _levels(self) -> Levels:

@@ -19,6 +19,9 @@ class OrderBook:
         confirmed_at_s: Unix time at which the control plane last confirmed them; 0 before the first.
         model_names: by the model's number in usage records; also of models that are gone, whose records may still come.
         servers: by id.
+        versions: Triton's model name -> the public name and number of the version.
+        load_events: (slug, version, ``loaded`` or ``unloaded``) -> how often a version became ready somewhere, or
+            ceased to be ready anywhere, since this process started.
     """
 
     def __init__(self) -> None:
@@ -27,6 +30,9 @@ class OrderBook:
         self.confirmed_at_s = 0.0
         self.model_names: dict[int, str] = {}
         self.servers: dict[int, ServerEntry] = {}
+        self.versions: dict[str, tuple[str, int]] = {}
+        self.load_events: dict[tuple[str, int, str], int] = {}
+        self._models: dict[str, ModelEntry] = {}
         self._entries: dict[tuple[str, str], Entry] = {}
 
     @property
@@ -48,6 +54,8 @@ class OrderBook:
                 step = self._difference(snapshot)
             else:
                 self._entries, self.servers = {}, {}
+                for slug in list(self._models):
+                    self._note_model(slug, None)
         elif snapshot.instance != self.instance or not snapshot.since <= self.revision <= snapshot.revision:
             raise InvalidError(
                 f"Changes since revision {snapshot.since} do not continue revision {self.revision}.",
@@ -79,6 +87,8 @@ class OrderBook:
             self._entries.pop((entry.kind, entry.name), None)
             if entry.kind == "server" and entry.name.isdigit():
                 self.servers.pop(int(entry.name), None)
+            elif entry.kind == "model":
+                self._note_model(entry.name, None)
             return
         self._entries[entry.kind, entry.name] = entry
         if entry.kind == "key":  # the many; nothing here asks what is in them
@@ -86,8 +96,26 @@ class OrderBook:
         value = decode_value(entry)
         if isinstance(value, ModelEntry):
             self.model_names[value.number] = value.slug
+            self._note_model(entry.name, value)
         elif isinstance(value, ServerEntry):
             self.servers[value.id] = value
+
+    def _note_model(self, slug: str, model: ModelEntry | None) -> None:
+        """Keeps track of which versions are ready anywhere."""
+        before, after = self._models.pop(slug, None), model
+        old = {} if before is None else before.versions
+        new = {} if after is None else after.versions
+        if after is not None:
+            self._models[slug] = after
+        for number in old.keys() | new.keys():
+            was, is_ = number in old and bool(old[number].servers), number in new and bool(new[number].servers)
+            if was != is_:
+                event = (slug, number, "loaded" if is_ else "unloaded")
+                self.load_events[event] = self.load_events.get(event, 0) + 1
+        for version in old.values():
+            self.versions.pop(version.triton_name, None)
+        for version in new.values():
+            self.versions[version.triton_name] = (slug, version.number)
 
 
 def encode_step(snapshot: Snapshot) -> bytes:

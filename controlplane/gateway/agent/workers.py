@@ -10,6 +10,7 @@ import sys
 import time
 from asyncio.subprocess import Process
 from collections.abc import Sequence
+from functools import partial
 
 import msgspec
 
@@ -40,6 +41,7 @@ class Worker:
         ready: whether the process listens.
         applied: the revision its requests see.
         gauges: what it last reported.
+        renewed: whether the process was asked to leave so that another takes its place.
     """
 
     def __init__(self, index: int) -> None:
@@ -47,6 +49,7 @@ class Worker:
         self.process: Process | None = None
         self.channel: Channel | None = None
         self.ready = False
+        self.renewed = False
         self.applied = 0
         self.gauges = WorkerGauges()
 
@@ -107,7 +110,7 @@ class Worker:
         if self.channel is not None:
             self.channel.close()
         self.channel = None
-        self.ready = False
+        self.ready = self.renewed = False
         self.applied = 0
         self.gauges = WorkerGauges()
 
@@ -173,11 +176,31 @@ class WorkerPool:
                 await worker.leave(_EXIT_S)
                 worker.vacate()
 
+    async def renew(self) -> None:
+        """Replaces every worker, one after the other, each after its running requests.
+
+        Connections that come meanwhile are taken by the others, or wait on the socket that all of them inherit. A new
+        process reads the code, the certificate and the secrets as they are then.
+        """
+        for worker in self.workers:
+            before = worker.process
+            if worker.channel is None or self._stopping.is_set():
+                continue
+            logger.info("A worker is renewed.", extra={"worker": worker.index})
+            worker.renewed = True
+            worker.channel.send(channel.QUIT)
+            async with self._news:
+                await self._news.wait_for(partial(self._is_renewed, worker, before))
+
     async def drain(self) -> None:
         """Stops every worker after its running requests; returns when all have exited."""
         self._stopping.set()
         self._send(channel.QUIT)
+        await self._notify()
         await asyncio.gather(*(worker.leave(self._drain_s + _EXIT_S) for worker in self.workers))
+
+    def _is_renewed(self, worker: Worker, before: Process | None) -> bool:
+        return self._stopping.is_set() or (worker.ready and worker.process is not before)
 
     def _behind(self, revision: int) -> list[Worker]:
         return [worker for worker in self.workers if worker.ready and worker.applied < revision]
@@ -186,7 +209,8 @@ class WorkerPool:
         backoff, early_deaths = Backoff(0.5, _LONGEST_BACKOFF_S), 0
         while True:
             started = time.monotonic()
-            await self._run_once(worker)
+            if await self._run_once(worker):
+                continue
             if self._stopping.is_set():
                 return
             self.restarts += 1
@@ -197,12 +221,13 @@ class WorkerPool:
             if early_deaths > 1 and await self._stopped_within(backoff.fail()):
                 return
 
-    async def _run_once(self, worker: Worker) -> None:
+    async def _run_once(self, worker: Worker) -> bool:
+        """Runs one process of a worker to its end; whether it left because it was asked to make room for another."""
         try:
             opened = await worker.start(self._command, self._http, self._book)
         except OSError as error:
             logger.warning("A worker cannot be started.", extra={"worker": worker.index, "reason": error.strerror})
-            return
+            return False
         if self._stopping.is_set():
             opened.send(channel.QUIT)
         overdue = asyncio.get_running_loop().call_later(_START_S, _kill_unless_ready, worker)
@@ -217,11 +242,15 @@ class WorkerPool:
             worker.kill()
         finally:
             overdue.cancel()
+            renewed = worker.renewed
             worker.vacate()
         await self._notify()
         status = await worker.leave(self._drain_s + _EXIT_S)
+        if renewed and status == 0 and not self._stopping.is_set():
+            return True
         if not self._stopping.is_set():
             logger.warning("A worker died and is replaced.", extra={"worker": worker.index, "exit_status": status})
+        return False
 
     async def _notify(self) -> None:
         async with self._news:

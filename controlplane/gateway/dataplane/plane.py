@@ -6,19 +6,25 @@ import secrets
 from importlib.metadata import PackageNotFoundError, version
 from itertools import count
 
-from controlplane.gateway.dataplane.authenticate import Authenticator
+from controlplane.gateway.dataplane.access_log import AccessLog
+from controlplane.gateway.dataplane.authenticate import Authenticator, may_use
+from controlplane.gateway.dataplane.held import HeldBytes
+from controlplane.gateway.dataplane.poison import PoisonWatch
 from controlplane.gateway.dataplane.refusals import RefusedError
 from controlplane.gateway.dataplane.route import Router
+from controlplane.gateway.dataplane.sequences import SequenceIds
 from controlplane.gateway.journal import Journal
 from controlplane.gateway.orders import Orders
 from controlplane.wire.errors import ErrorKind
-from controlplane.wire.snapshot import KeyEntry
+from controlplane.wire.snapshot import KeyEntry, ModelEntry
 
 SERVER_NAME = "triton"
 """What public clients expect a server to call itself."""
 
 EXTENSIONS = ("classification", "model_configuration", "schedule_policy", "binary_tensor_data", "parameters")
-"""The extensions of the protocol that are served here; clients read this list."""
+"""The extensions of the protocol that are served over gRPC; clients read this list."""
+HTTP_EXTENSIONS = (*EXTENSIONS, "sequence", "model_repository", "statistics", "generate")
+"""Those served over HTTP."""
 
 
 def release() -> str:
@@ -34,12 +40,26 @@ class DataPlane:
 
     Attributes:
         in_flight: requests begun and not finished in this process.
+        held: the room for bodies that are read as a whole.
     """
 
-    def __init__(self, orders: Orders, pepper: bytes, journal: Journal, max_orders_age_s: float | None) -> None:
+    def __init__(
+        self,
+        orders: Orders,
+        pepper: bytes,
+        journal: Journal,
+        max_orders_age_s: float | None,
+        *,
+        held_bytes: int = 512 * 1024 * 1024,
+        access_log_ratio: float = 0.0,
+    ) -> None:
         self.orders = orders
         self.journal = journal
         self.router = Router(orders)
+        self.poison = PoisonWatch()
+        self.held = HeldBytes(held_bytes)
+        self.sequences = SequenceIds(pepper)
+        self.access_log = AccessLog(access_log_ratio)
         self.in_flight = 0
         self._authenticator = Authenticator(orders, pepper)
         self._max_orders_age_s = max_orders_age_s
@@ -77,6 +97,10 @@ class DataPlane:
         """
         self.check_orders()
         return self._authenticator.authenticate(credential)
+
+    def visible_models(self, key: KeyEntry) -> list[ModelEntry]:
+        """The models that a key may know of, by name."""
+        return [model for slug, model in sorted(self.orders.models.items()) if may_use(key, slug)]
 
 
 def check_scope(key: KeyEntry, scope: str) -> None:

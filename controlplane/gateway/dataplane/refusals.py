@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from controlplane.wire.errors import ControlPlaneError, ErrorKind
 from controlplane.wire.usage import Cause
 
@@ -24,8 +26,9 @@ class RefusedError(ControlPlaneError):
         cause: Cause = Cause.GATEWAY,
         status: int | None = None,
         headers: tuple[bytes, ...] = (),
+        details: dict[str, Any] | None = None,
     ) -> None:
-        super().__init__(message, kind=kind, code=code)
+        super().__init__(message, kind=kind, code=code, details=details)
         self.cause = cause
         self.status = status
         self.headers = headers
@@ -96,6 +99,13 @@ def timed_out(timeout_s: float) -> RefusedError:
     """The server took longer than the model's time limit."""
     return upstream_failed(
         f"The model did not answer within {timeout_s:g} seconds", "upstream.timeout", ErrorKind.TIMEOUT
+    )
+
+
+def stalled(idle_s: float) -> RefusedError:
+    """The server stopped in the middle of its answer."""
+    return upstream_failed(
+        f"The model's answer stood still for {idle_s:g} seconds", "upstream.stalled", ErrorKind.TIMEOUT
     )
 
 

@@ -3,24 +3,53 @@
 Tensor values stay as the client wrote them (`msgspec.Raw`). What is forwarded is written anew from what was checked,
 never the client's text: JSON with a name twice means one thing to one parser and another to the next.
 
-Source: Triton 2.51 dies of JSON shapes like [9223372036854775807, 64] and [1000000000, 64], and of deep nesting.
+Source: Triton 2.51 dies of JSON shapes like [9223372036854775807, 64] and [1000000000, 64], of deep nesting, and of a
+classification of texts.
 """
 
 from __future__ import annotations
 
 import json
 import re
+from collections.abc import Callable, Iterable
 from typing import Any, NamedTuple
 
 import msgspec
 
 from controlplane.gateway.dataplane import refusals
 from controlplane.gateway.dataplane.refusals import RefusedError
+from controlplane.gateway.dataplane.route import Route
+from controlplane.gateway.dataplane.sequences import MAX_INT_ID, Sequence
 
-_SEQUENCE = ("sequence_id", "sequence_start", "sequence_end")
+EnterSequence = Callable[[int | str], Sequence]
+"""From the id that a client gave to the sequence it stands for."""
+
+MAX_RANK = 32
+_SEQUENCE_ID = "sequence_id"
+_SEQUENCE = (_SEQUENCE_ID, "sequence_start", "sequence_end")
 _SHARED_MEMORY = "shared_memory_"
+_CLASSIFICATION = "classification"
+_ELEMENT_BYTES = {
+    "BOOL": 1,
+    "INT8": 1,
+    "UINT8": 1,
+    "INT16": 2,
+    "UINT16": 2,
+    "FP16": 2,
+    "BF16": 2,
+    "INT32": 4,
+    "UINT32": 4,
+    "FP32": 4,
+    "INT64": 8,
+    "UINT64": 8,
+    "FP64": 8,
+}
+_BYTES = "BYTES"
+_MIN_TEXT_BYTES = 4
+"""An element of BYTES is its length in 4 bytes, and the text."""
 
-_STRINGS = re.compile(rb'"(?:[^"\\]|\\.)*"', re.DOTALL)
+_STRINGS = re.compile(rb'"[^"\\]*(?:\\.[^"\\]*)*"', re.DOTALL)
+_EMPTY_LISTS = re.compile(rb"\[\s*\]")
 
 
 class _Tensor(msgspec.Struct, omit_defaults=True):
@@ -50,46 +79,96 @@ class CheckedEnvelope(NamedTuple):
         text: what to forward in place of the client's JSON.
         id_chars: length of the request's id, which Triton repeats in front of the model's name.
         rows: first dimension of the first input.
+        sequence: the sequence that the request belongs to, if any.
     """
 
     text: bytes
     id_chars: int
     rows: int
+    sequence: Sequence | None = None
 
 
 _decoder = msgspec.json.Decoder(_Envelope)
 _encoder = msgspec.json.Encoder()
+_generate_decoder = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
-def check_envelope(text: bytes) -> CheckedEnvelope:
+def check_envelope(text: bytes, route: Route, enter_sequence: EnterSequence) -> CheckedEnvelope:
     """Reads the JSON part of an inference request.
 
     Raises:
         RefusedError: it is not JSON, not an inference request, or one that could do harm.
     """
     envelope = _decode(text)
-    for parameter in envelope.parameters:
-        check_parameter(parameter)
-    # Every element but the first has a comma in front. Where the shape asks for a little more, Triton says so itself;
-    # what kills it is a shape that asks for more than any text of this length lists.
-    listed = text.count(b",") + 1
-    rows = 1
+    sequence = _check_request_parameters(envelope.parameters, enter_sequence) if envelope.parameters else None
     for tensor in envelope.inputs:
-        _check_tensor(tensor, listed)
-    if envelope.inputs and envelope.inputs[0].shape:
-        rows = envelope.inputs[0].shape[0]
-    for output in envelope.outputs or ():
-        for parameter in output.parameters:
-            check_parameter(parameter)
-    return CheckedEnvelope(_encoder.encode(envelope), len(envelope.id), rows)
+        _check_tensor(tensor, envelope.id, route)
+    if envelope.outputs:
+        for output in envelope.outputs:
+            for parameter in output.parameters:
+                check_parameter(parameter)
+        check_outputs(route, (output.name for output in envelope.outputs), _classified(envelope.outputs))
+    rows = envelope.inputs[0].shape[0] if envelope.inputs and envelope.inputs[0].shape else 1
+    return CheckedEnvelope(_encoder.encode(envelope), len(envelope.id), rows, sequence)
+
+
+def check_generate(text: bytes, _route: Route, enter_sequence: EnterSequence) -> CheckedEnvelope:
+    """Reads the body of a generate request: an object of inputs and parameters, on one level or below ``parameters``.
+
+    Raises:
+        RefusedError: it is no JSON object, nested too deeply, or asks for what no client may have.
+    """
+    try:
+        document = _generate_decoder.decode(text)
+        nested = document.get("parameters")
+        below = _generate_decoder.decode(nested) if nested is not None else {}
+        request_id = msgspec.json.decode(document["id"]) if "id" in document else ""
+    except RecursionError:
+        raise _too_deep() from None
+    except msgspec.ValidationError as error:
+        raise _not_an_inference(error) from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise _unreadable(str(error)) from None
+    sequence = _check_request_parameters(document, enter_sequence)
+    if below:
+        sequence = _check_request_parameters(below, enter_sequence) or sequence
+        document["parameters"] = msgspec.Raw(_encoder.encode(below))
+    return CheckedEnvelope(_encoder.encode(document), len(str(request_id)), 1, sequence)
+
+
+def check_outputs(route: Route, names: Iterable[str], classified: Iterable[str]) -> None:
+    """Holds the outputs that a request names against those that the version has.
+
+    Args:
+        classified: names of the outputs that the request wants as classes.
+
+    Raises:
+        RefusedError: there is no such output, or it cannot be classified.
+    """
+    known = route.outputs
+    if known:
+        for name in names:
+            if name not in known:
+                raise refusals.invalid(
+                    f"unexpected inference output '{name}' for model '{route.model.slug}'", "request.unknown_output"
+                )
+    for name in classified:
+        if known.get(name, _BYTES) == _BYTES:
+            raise refusals.invalid(
+                f"classification is not possible for output '{name}': it is not a tensor of numbers",
+                "request.not_classifiable",
+            )
+
+
+def _classified(outputs: list[_Output]) -> list[str]:
+    return [output.name for output in outputs if bytes(output.parameters.get(_CLASSIFICATION, b"0")) != b"0"]
 
 
 def _decode(text: bytes) -> _Envelope:
     try:
         return _decoder.decode(text)
     except RecursionError:
-        # The parser's own limit, at most 10,000 levels and found at once; Triton 2.51 stands 20,000 and dies of 40,000.
-        raise refusals.invalid("The request's JSON is nested too deeply", "request.nested_too_deeply") from None
+        raise _too_deep() from None
     except msgspec.ValidationError as error:
         raise _not_an_inference(error) from None
     except msgspec.DecodeError as error:
@@ -135,6 +214,28 @@ def _raw_parameters(value: Any) -> Any:
     return result
 
 
+def _check_request_parameters(parameters: dict[str, msgspec.Raw], enter_sequence: EnterSequence) -> Sequence | None:
+    """Refuses what no client may ask for, and moves a sequence's id into its organisation's part; that sequence."""
+    for name in parameters:
+        if name.startswith(_SHARED_MEMORY):
+            raise shared_memory_refused()
+    if _SEQUENCE_ID not in parameters:
+        return None
+    try:
+        given = msgspec.json.decode(parameters[_SEQUENCE_ID], type=int | str)
+    except msgspec.ValidationError:
+        given = -1
+    if isinstance(given, int) and not 0 <= given <= MAX_INT_ID:
+        raise refusals.invalid(
+            "Unable to parse 'sequence_id': it is a text or a number of 64 bits without a sign", "request.malformed"
+        )
+    if not given:
+        return None  # "no sequence" in Triton's terms
+    sequence = enter_sequence(given)
+    parameters[_SEQUENCE_ID] = msgspec.Raw(_encoder.encode(sequence.inner))
+    return sequence
+
+
 def check_parameter(name: str) -> None:
     """Refuses parameters that would reach memory or state that is not the caller's.
 
@@ -156,41 +257,84 @@ def shared_memory_refused() -> RefusedError:
 
 
 def sequence_refused() -> RefusedError:
-    """A sequence, whose ids are one space for all clients of a Triton."""
+    """A sequence in a place where its id cannot be kept apart from other clients' ids."""
     return refusals.not_served("A sequence (parameter 'sequence_id')")
 
 
-def _check_tensor(tensor: _Tensor, listed: int) -> None:
+def _check_tensor(tensor: _Tensor, request_id: str, route: Route) -> None:
     """Holds the shape against what was sent; Python's integers do not overflow.
 
-    Args:
-        listed: how many elements the request's JSON can list at most.
+    A shape that equals what was sent is within the model's maximum too: an element takes a byte of the body at least.
     """
     elements = 1
+    if len(tensor.shape) > MAX_RANK:
+        raise _bad_shape(f"Input '{tensor.name}' has more than {MAX_RANK} dimensions")
     for dimension in tensor.shape:
-        if dimension < 0:
-            raise refusals.invalid(
-                f"Input '{tensor.name}' has the dimension {dimension}; dimensions are 0 or more", "request.bad_shape"
-            )
+        # Where another dimension is 0 nothing is sent, so each is bounded for itself.
+        if not 0 <= dimension <= route.model.max_body_bytes:
+            raise _bad_shape(f"Input '{tensor.name}' has the dimension {dimension}, which no request can fill")
         elements *= dimension
+    binary_bytes = None
     for parameter in tensor.parameters:
         check_parameter(parameter)
-    sent = _binary_bytes(tensor) if tensor.data is msgspec.UNSET else listed
-    if elements > sent:
+        if parameter == "binary_data_size":
+            binary_bytes = _binary_bytes(tensor)
+    if tensor.data is not msgspec.UNSET:
+        if elements != _count_elements(bytes(tensor.data)):
+            raise _bad_shape("Unable to parse 'data': Shape does not match true shape of 'data' field")
+    elif binary_bytes is None:
         raise refusals.invalid(
-            f"Unable to parse 'data': Shape does not match true shape of 'data' field (input '{tensor.name}')",
-            "request.bad_shape",
+            "Input must set only one of the following fields: 'data', 'binary_data_size' in 'parameters', "
+            "'shared_memory_region' in 'parameters'. But no field is set",
+            "request.malformed",
+        )
+    if binary_bytes is not None:
+        _check_binary(tensor, elements, binary_bytes, request_id, route)
+
+
+def _count_elements(data: bytes) -> int:
+    """How many values a tensor's ``data`` lists, whatever its nesting, without reading one of them."""
+    if b'"' in data:
+        if b"\\" not in data:
+            return data.count(b'"') // 2  # a number among texts is Triton's to refuse
+        data = _STRINGS.sub(b"0", data)
+    commas = data.count(b",")
+    empty = _EMPTY_LISTS.subn(b"", data)[1] if not commas or data.count(b"[") != 1 else 0
+    return commas + 1 - empty
+
+
+def _check_binary(tensor: _Tensor, elements: int, sent: int, request_id: str, route: Route) -> None:
+    size = _ELEMENT_BYTES.get(tensor.datatype)
+    if size is None:  # texts, or a type that Triton will not know either
+        expected = elements * (_MIN_TEXT_BYTES if tensor.datatype == _BYTES else 1)
+        fits = expected <= sent
+    else:
+        expected = elements * size
+        fits = expected == sent
+    if not fits:
+        raise _bad_shape(
+            f"[request id: {request_id or '<id_unknown>'}] input byte size mismatch for input '{tensor.name}' "
+            f"for model '{route.model.slug}'. Expected {expected}, got {sent}"
         )
 
 
 def _binary_bytes(tensor: _Tensor) -> int:
-    size = tensor.parameters.get("binary_data_size")
     try:
-        return msgspec.json.decode(size, type=int) if size is not None else 0
+        size = msgspec.json.decode(tensor.parameters["binary_data_size"], type=int)
     except msgspec.DecodeError:
-        raise refusals.invalid(
-            f"Input '{tensor.name}': 'binary_data_size' is a number of bytes", "request.malformed"
-        ) from None
+        size = -1
+    if size < 0:
+        raise refusals.invalid(f"Input '{tensor.name}': 'binary_data_size' is a number of bytes", "request.malformed")
+    return size
+
+
+def _bad_shape(message: str) -> RefusedError:
+    return refusals.invalid(message, "request.bad_shape")
+
+
+def _too_deep() -> RefusedError:
+    # The parser's own limit, at most 10,000 levels and found at once; Triton 2.51 stands 20,000 and dies of 40,000.
+    return refusals.invalid("The request's JSON is nested too deeply", "request.nested_too_deeply")
 
 
 def _unreadable(why: str) -> RefusedError:

@@ -12,7 +12,7 @@ _CACHED_PATH_BYTES = 512
 
 
 class Endpoint(Enum):
-    """The endpoints of Triton's HTTP protocol, as far as the gateway tells them apart."""
+    """The endpoints over HTTP, Triton's and those of the simple API, as far as the gateway tells them apart."""
 
     LIVE = auto()
     READY = auto()
@@ -20,9 +20,16 @@ class Endpoint(Enum):
     MODEL_METADATA = auto()
     MODEL_CONFIG = auto()
     MODEL_READY = auto()
+    MODEL_STATISTICS = auto()
+    ALL_STATISTICS = auto()
+    INDEX = auto()
     INFER = auto()
+    GENERATE = auto()
+    GENERATE_STREAM = auto()
+    PREDICT = auto()
+    CARD = auto()
+    CARDS = auto()
     FORBIDDEN = auto()
-    NOT_SERVED = auto()
     UNKNOWN = auto()
 
 
@@ -31,8 +38,8 @@ class Target(NamedTuple):
 
     Attributes:
         model: the model as the client names it, with an alias if it gave one.
-        version: digits, or None.
-        what: for `FORBIDDEN` and `NOT_SERVED`, what the client asked for, in words.
+        version: digits, or None; in the simple API also ``v3`` and ``1.0.0``.
+        what: for `FORBIDDEN`, what the client asked for, in words.
     """
 
     endpoint: Endpoint
@@ -48,8 +55,10 @@ _FIXED = {
     "/v2/": Target(Endpoint.SERVER_METADATA),
     "/v2/health/live": Target(Endpoint.LIVE),
     "/v2/health/ready": Target(Endpoint.READY),
-    "/v2/models/stats": Target(Endpoint.NOT_SERVED, what="Statistics"),
-    "/v2/repository/index": Target(Endpoint.NOT_SERVED, what="The repository index"),
+    "/v2/models/stats": Target(Endpoint.ALL_STATISTICS),
+    "/v2/repository/index": Target(Endpoint.INDEX),
+    "/v1/models": Target(Endpoint.CARDS),
+    "/v1/models/": Target(Endpoint.CARDS),
 }
 _FORBIDDEN_PREFIXES = {
     "repository": "Repository control",
@@ -62,9 +71,14 @@ _OF_A_MODEL = {
     (): Endpoint.MODEL_METADATA,
     ("config",): Endpoint.MODEL_CONFIG,
     ("ready",): Endpoint.MODEL_READY,
+    ("stats",): Endpoint.MODEL_STATISTICS,
     ("infer",): Endpoint.INFER,
+    ("generate",): Endpoint.GENERATE,
+    ("generate_stream",): Endpoint.GENERATE_STREAM,
 }
-_NOT_SERVED = {"stats": "Statistics", "generate": "Generate", "generate_stream": "Generate"}
+_OF_A_CARD = {(): Endpoint.CARD, ("predict",): Endpoint.PREDICT}
+SIMPLE_API = b"/v1/"
+"""How the paths of the simple API begin; its errors have a form of their own."""
 
 
 def parse_target(url: bytes) -> Target:
@@ -83,7 +97,11 @@ def _parse(url: bytes) -> Target:
     if (fixed := _FIXED.get(text)) is not None:
         return fixed
     segments = text.split("/")
-    if len(segments) < 3 or segments[0] or segments[1] != "v2":
+    if len(segments) < 3 or segments[0]:
+        return UNKNOWN
+    if segments[1] == "v1":
+        return _of_a_card(segments[3], segments[4:]) if segments[2] == "models" and len(segments) > 3 else UNKNOWN
+    if segments[1] != "v2":
         return UNKNOWN
     if segments[2] in _FORBIDDEN_PREFIXES:
         return Target(Endpoint.FORBIDDEN, what=_FORBIDDEN_PREFIXES[segments[2]])
@@ -104,11 +122,17 @@ def _of_a_model(model: str, rest: list[str]) -> Target:
     endpoint = _OF_A_MODEL.get(tuple(rest))
     if endpoint is not None:
         return Target(endpoint, model, version)
-    if len(rest) == 1 and rest[0] in _NOT_SERVED:
-        return Target(Endpoint.NOT_SERVED, model, version, _NOT_SERVED[rest[0]])
     if rest == ["trace", "setting"]:
         return Target(Endpoint.FORBIDDEN, model, version, "Trace settings")
     return UNKNOWN
+
+
+def _of_a_card(model: str, rest: list[str]) -> Target:
+    version = None
+    if rest[:1] == ["versions"] and len(rest) > 1:
+        version, rest = rest[1], rest[2:]
+    endpoint = _OF_A_CARD.get(tuple(rest))
+    return Target(endpoint, model, version) if endpoint is not None and model else UNKNOWN
 
 
 def is_version(text: str) -> bool:

@@ -51,6 +51,22 @@ class UpstreamChannels:
         self._calls.clear()
 
 
+_DIED = ("Socket closed", "Connection reset by peer", "recvmsg:", "sendmsg:", "Broken pipe", "End of TCP stream")
+"""How gRPC's text begins when a connection ended under a call."""
+
+
+def died(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a server went away with a call unanswered."""
+    return error.code() is grpc.StatusCode.UNAVAILABLE and (error.details() or "").startswith(_DIED)
+
+
+def lacks_version(error: grpc.aio.AioRpcError) -> bool:
+    """Whether a server says that it does not have a version ready, so that the call certainly did not run there."""
+    if error.code() is grpc.StatusCode.NOT_FOUND:
+        return True
+    return error.code() is grpc.StatusCode.UNAVAILABLE and "Request for unknown model" in (error.details() or "")
+
+
 def never_sent(error: grpc.aio.AioRpcError) -> bool:
     """Whether a call certainly did not reach its server, so that another may be asked."""
     return error.code() is grpc.StatusCode.UNAVAILABLE and (error.details() or "").startswith(_NEVER_SENT)

@@ -23,7 +23,8 @@ _VARINT, _FIXED64, _LENGTH, _FIXED32 = 0, 1, 2, 5
 # ModelInferRequest
 _MODEL_NAME, _MODEL_VERSION, _PARAMETERS, _INPUTS, _OUTPUTS, _RAW_INPUTS = 1, 2, 4, 5, 6, 7
 # InferInputTensor, InferRequestedOutputTensor, and an entry of a map
-_INPUT_SHAPE, _INPUT_PARAMETERS, _INPUT_CONTENTS, _OUTPUT_PARAMETERS, _MAP_KEY = 3, 4, 5, 2, 1
+_INPUT_SHAPE, _INPUT_PARAMETERS, _OUTPUT_NAME, _OUTPUT_PARAMETERS, _MAP_KEY = 3, 4, 1, 2, 1
+_CLASSIFICATION = "classification"
 
 # ModelConfigResponse and ModelConfig
 _CONFIG, _CONFIG_NAME = 1, 1
@@ -34,11 +35,15 @@ class InferEnvelope(NamedTuple):
 
     Attributes:
         rows: first dimension of the first input, 1 where it has none.
+        outputs: names of the outputs asked for.
+        classified: those of them that are wanted as classes.
     """
 
     model: str
     version: str
     rows: int
+    outputs: tuple[str, ...] = ()
+    classified: tuple[str, ...] = ()
 
 
 class _Field(NamedTuple):
@@ -62,6 +67,8 @@ def read_envelope(message: bytes) -> InferEnvelope:
 def _read(message: bytes) -> InferEnvelope:
     model = version = ""
     rows: int | None = None
+    outputs: list[str] = []
+    classified: list[str] = []
     for number, start, end in _fields(message, 0, len(message)):
         if number == _RAW_INPUTS:
             continue
@@ -75,10 +82,22 @@ def _read(message: bytes) -> InferEnvelope:
         elif number == _PARAMETERS:
             _check_entry(message, start, end)
         elif number == _OUTPUTS:
-            for field in _fields(message, start, end):
-                if field.number == _OUTPUT_PARAMETERS:
-                    _check_entry(message, field.start, field.end)
-    return InferEnvelope(model, version, 1 if rows is None else rows)
+            name, is_classified = _read_output(message, start, end)
+            outputs.append(name)
+            if is_classified:
+                classified.append(name)
+    return InferEnvelope(model, version, 1 if rows is None else rows, tuple(outputs), tuple(classified))
+
+
+def _read_output(message: bytes, start: int, end: int) -> tuple[str, bool]:
+    """An output's name, and whether it is wanted as classes."""
+    name, classified = "", False
+    for field in _fields(message, start, end):
+        if field.number == _OUTPUT_NAME:
+            name = message[field.start : field.end].decode()
+        elif field.number == _OUTPUT_PARAMETERS:
+            classified = _CLASSIFICATION in _check_entry(message, field.start, field.end) or classified
+    return name, classified
 
 
 def _read_input(message: bytes, start: int, end: int) -> int:
@@ -93,10 +112,14 @@ def _read_input(message: bytes, start: int, end: int) -> int:
     return 1 if rows is None else rows
 
 
-def _check_entry(message: bytes, start: int, end: int) -> None:
+def _check_entry(message: bytes, start: int, end: int) -> list[str]:
+    """Checks a parameter; its names, of which Triton's parser takes the last."""
+    names = []
     for field in _fields(message, start, end):
         if field.number == _MAP_KEY:
-            check_parameter(message[field.start : field.end].decode())
+            names.append(message[field.start : field.end].decode())
+            check_parameter(names[-1])
+    return names
 
 
 def _fields(message: bytes, at: int, end: int) -> Iterator[_Field]:

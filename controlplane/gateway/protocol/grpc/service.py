@@ -18,11 +18,12 @@ from controlplane.gateway.dataplane.causes import cause_of_grpc
 from controlplane.gateway.dataplane.plane import EXTENSIONS, SERVER_NAME, DataPlane, check_scope, release
 from controlplane.gateway.dataplane.refusals import RefusedError
 from controlplane.gateway.dataplane.route import Route
+from controlplane.gateway.dataplane.shield import check_outputs
 from controlplane.gateway.dataplane.targets import is_version
 from controlplane.gateway.protocol.grpc import messages_pb2 as messages
 from controlplane.gateway.protocol.grpc.call import CallMetadata
 from controlplane.gateway.protocol.grpc.envelope import address_to, answer_as, configuration_as, read_envelope
-from controlplane.gateway.upstream.channels import UpstreamChannels, never_sent
+from controlplane.gateway.upstream.channels import UpstreamChannels, died, lacks_version, never_sent
 from controlplane.wire.errors import GRPC_AS_HTTP, ControlPlaneError, ErrorKind
 from controlplane.wire.snapshot import KeyEntry, ServerEntry
 from controlplane.wire.usage import Cause, Protocol
@@ -170,9 +171,16 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             account.rows = envelope.rows
             if len(request) > route.model.max_body_bytes:
                 raise refusals.too_large(route.model.max_body_bytes)
+            check_outputs(route, envelope.outputs, envelope.classified)
+            self._plane.poison.check(key.number, route.model.number, account.started_at)
             addressed = request + address_to(route.version.triton_name, route.version.number)
             account.forwarded_at = time.perf_counter()
-            body = await self._forward(route, "ModelInfer", addressed, context, call)
+            try:
+                body = await self._forward(route, "ModelInfer", addressed, context, call)
+            except grpc.aio.AioRpcError as error:
+                if died(error):
+                    self._plane.poison.died(key.number, route.model.number, time.perf_counter())
+                raise
             account.answered_at = time.perf_counter()
             return body + answer_as(route.model.slug)
 
@@ -198,11 +206,17 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             try:
                 return await self._call(server, method, request, context, call)
             except grpc.aio.AioRpcError as error:
-                if not never_sent(error):
-                    raise
-                router.failed(server)
                 tried.append(server.id)
-            server = router.pick(route, tried)
+                another = router.pick(route, tried)
+                if lacks_version(error):
+                    router.missing(server, route)
+                    if another is None:
+                        raise
+                elif never_sent(error) or died(error):
+                    router.failed(server)
+                if not (never_sent(error) or lacks_version(error)):
+                    raise
+            server = another
             if server is None:
                 raise refusals.upstream_failed(
                     refusals.UNREACHABLE, "upstream.unreachable", ErrorKind.UNAVAILABLE
@@ -222,6 +236,8 @@ class InferenceService(grpc.GenericRpcHandler):  # type: ignore[type-arg]
             body: bytes = await unary(
                 request, timeout=limit if remaining is None else min(remaining, limit), metadata=call.forwarded
             )
+            if router.unreachable:
+                router.answered(server)
         finally:
             call.upstream_s += time.perf_counter() - asked_at
             router.ended(server)

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import time
 from collections import deque
 from typing import TYPE_CHECKING, Any
@@ -25,6 +26,15 @@ KEEP_ALIVE_S = 75.0
 LINGER_S = 2.0
 """How long a connection stays readable after an early answer, so that closing does not destroy the answer."""
 WRITE_STALL_S = 60.0
+_KEEPALIVE_IDLE_S, _KEEPALIVE_EVERY_S, _KEEPALIVE_TRIES = 30, 10, 3
+
+
+def _notice_silent_death(sock: Any) -> None:
+    """Lets the kernel ask whether a quiet client is still there: one whose cable was cut sends no end."""
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, _KEEPALIVE_IDLE_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, _KEEPALIVE_EVERY_S)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPCNT, _KEEPALIVE_TRIES)
 
 
 class HttpConnection(asyncio.Protocol):
@@ -83,6 +93,7 @@ class HttpConnection(asyncio.Protocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport: Any = transport
         self._server.connections.add(self)
+        _notice_silent_death(transport.get_extra_info("socket"))
 
     def data_received(self, data: bytes) -> None:
         if self._broken:
@@ -141,6 +152,11 @@ class HttpConnection(asyncio.Protocol):
     def held(self) -> bool:
         """Whether reading is on hold, so that a client's silence is not its own."""
         return self._holds != 0
+
+    def client_address(self, forwarded_for: bytes) -> str:
+        """Where the request comes from, as far as that can be believed."""
+        peer = self._transport.get_extra_info("peername")
+        return self._server.trusted_proxies.client_address(peer[0] if peer else "", forwarded_for)
 
     def finished(self, exchange: Exchange, keep: bool) -> None:
         """Takes note that an exchange is over; goes on with the next, or closes."""
@@ -289,7 +305,9 @@ class HttpConnection(asyncio.Protocol):
         self._broken = True
         self._linger_until = time.perf_counter() + LINGER_S
         self._waiting.clear()
-        if not self._transport.is_closing():
+        if not self._transport.can_write_eof():  # TLS: it ends both ways at once, after what was written
+            self._transport.close()
+        elif not self._transport.is_closing():
             self._transport.write_eof()
             if self._holds:
                 self._holds = 0

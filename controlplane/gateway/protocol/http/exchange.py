@@ -9,26 +9,30 @@ import logging
 import time
 from typing import TYPE_CHECKING
 
+from controlplane.gateway.dataplane.access_log import trace_id
 from controlplane.gateway.dataplane.account import Account
 from controlplane.gateway.dataplane.refusals import RefusedError, internal, too_slow
 from controlplane.gateway.dataplane.route import Route
+from controlplane.gateway.dataplane.targets import SIMPLE_API
 from controlplane.gateway.journal import JournalFullError
-from controlplane.gateway.protocol.http import answers, endpoints
+from controlplane.gateway.protocol.http import answers, compression, endpoints
 from controlplane.gateway.protocol.http.body import InferBody
 from controlplane.gateway.protocol.http.head import RequestHead
 from controlplane.wire.usage import Cause
 
 if TYPE_CHECKING:
     from controlplane.gateway.protocol.http.connection import HttpConnection
-    from controlplane.gateway.protocol.http.forwarding import Forwarding
+    from controlplane.gateway.protocol.http.forwarding import Answering
     from controlplane.gateway.protocol.http.server import HttpServer
 
 logger = logging.getLogger(__name__)
 
 BODY_IDLE_S = 30.0
+"""How long a body may stand still whose model is not known yet."""
 SMALL_BODY_BYTES = 64 * 1024
 """A body up to this size is read to its end before its request is refused."""
 CLIENT_CLOSED = 499
+_MAX_LOGGED_PATH = 256
 
 
 class Exchange:
@@ -46,6 +50,7 @@ class Exchange:
     __slots__ = (
         "_answer_begun",
         "_postponed",
+        "_request_id",
         "account",
         "body",
         "connection",
@@ -74,10 +79,11 @@ class Exchange:
         self.started_at = started_at
         self.route: Route | None = None
         self.account: Account | None = None
-        self.forwarding: Forwarding | None = None
+        self.forwarding: Answering | None = None
         self.ended = False
         self._answer_begun = False
         self._postponed: RefusedError | None = None
+        self._request_id = b""
 
     # The connection's side.
 
@@ -93,7 +99,7 @@ class Exchange:
         except RefusedError as refusal:
             self.refuse(refusal)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the client gets an answer
-            self._fail(error)
+            self.fail(error)
 
     def advance(self) -> None:
         """Goes on after more of the request arrived."""
@@ -112,11 +118,12 @@ class Exchange:
         except RefusedError as refusal:
             self.refuse(refusal)
         except Exception as error:  # noqa: BLE001 - whatever went wrong, the client gets an answer
-            self._fail(error)
+            self.fail(error)
 
     def check(self, now: float) -> None:
         """Enforces the time limits."""
-        if not (self.body.complete or self.connection.held) and now - self.connection.received_at > BODY_IDLE_S:
+        idle_s = self.route.model.body_idle_s if self.route is not None else BODY_IDLE_S
+        if not (self.body.complete or self.connection.held) and now - self.connection.received_at > idle_s:
             self.refusal = too_slow("body")
         try:
             if self.refusal is not None:
@@ -143,6 +150,9 @@ class Exchange:
 
     def answer(self, status: int, body: bytes, headers: bytes = b"", cause: Cause = Cause.OK) -> None:
         """Answers with a whole body, and ends."""
+        if encoding := self.encoding_for(len(body)):
+            body = compression.compress(body, encoding)
+            headers += compression.headers(encoding)
         chunk = b"" if self.head.method == b"HEAD" else body
         head = self.head_of_answer(status, b"%bContent-Length: %d\r\n" % (headers, len(body)))
         self.finish([head + chunk], len(chunk), status, cause)
@@ -159,7 +169,24 @@ class Exchange:
             self._postponed = refusal
             return
         headers = answers.JSON_TYPE + answers.refusal_headers(refusal)
-        self.answer(status, answers.error_body(refusal.message), headers, refusal.cause)
+        if self.head.url.startswith(SIMPLE_API):
+            body = answers.simple_error_body(status, refusal.message, refusal.details, refusal.code)
+        else:
+            body = answers.error_body(refusal.message)
+        self.answer(status, body, headers, refusal.cause)
+
+    def encoding_for(self, length: int | None) -> bytes:
+        """How an answer of so many bytes, None for unknown, is to be compressed; empty for not at all."""
+        if not self.head.accepts or self.head.old_http or (length is not None and length < compression.MIN_BYTES):
+            return b""
+        return compression.choose(self.head.accepts)
+
+    @property
+    def request_id(self) -> bytes:
+        """The client's own id of the request, or one that no other request has."""
+        if not self._request_id:
+            self._request_id = self.head.request_id or self.server.plane.new_request_id().encode()
+        return self._request_id
 
     def head_of_answer(self, status: int, headers: bytes, overhead_s: float | None = None) -> bytes:
         """The head of an answer with the gateway's own headers.
@@ -177,8 +204,8 @@ class Exchange:
         return b"%b%b%bX-Request-Id: %b\r\nX-Gateway-Overhead-Ms: %.3f\r\n%b\r\n" % (
             answers.status_line(status),
             headers,
-            self.route.version_header if self.route is not None else b"",
-            self.head.request_id or self.server.plane.new_request_id().encode(),
+            self.route.answer_headers if self.route is not None else b"",
+            self.request_id,
             overhead_s * 1000,
             connection,
         )
@@ -203,7 +230,8 @@ class Exchange:
         """Whether another request may follow on this connection."""
         return self.body.complete and self.head.keep_alive and not self.server.draining and self.refusal is None
 
-    def _fail(self, error: Exception) -> None:
+    def fail(self, error: Exception) -> None:
+        """Answers that something went wrong here; the log says what."""
         logger.error("A request failed in the gateway itself.", exc_info=error)
         self.refuse(internal())
 
@@ -224,9 +252,29 @@ class Exchange:
         self.server.plane.in_flight -= 1
         if self.forwarding is not None:
             self.forwarding.release()
+        self.body.let_go()
+        if self.server.plane.access_log.wants(status):
+            self._log(status, cause)
         if self.account is not None:
             self.account.bytes_in = self.body.received_bytes
             self.account.settle(self.server.plane.journal, status, cause)
+
+    def _log(self, status: int, cause: Cause) -> None:
+        head, route = self.head, self.route
+        self.server.plane.access_log.write(
+            request_id=self.request_id.decode("latin-1"),
+            method=head.method.decode("latin-1"),
+            path=head.url.partition(b"?")[0][:_MAX_LOGGED_PATH].decode("latin-1"),
+            status=status,
+            cause=cause.name.lower(),
+            model=route.model.slug if route is not None else "",
+            version=route.version.number if route is not None else 0,
+            key=self.account.key if self.account is not None else 0,
+            duration_ms=round((time.perf_counter() - self.started_at) * 1000, 3),
+            bytes_in=self.body.received_bytes,
+            client=self.connection.client_address(head.forwarded_for),
+            trace_id=trace_id(head.trace.decode("latin-1")),
+        )
 
     def _break_off(self, status: int, cause: Cause) -> None:
         try:

@@ -12,10 +12,10 @@ MAX_HEAD_BYTES = 64 * 1024
 
 _NOT_FORWARDED = frozenset(
     {
-        b"accept-encoding",
         b"content-length",
         b"cookie",
         b"expect",
+        b"forwarded",
         b"host",
         b"http2-settings",
         b"keep-alive",
@@ -25,6 +25,7 @@ _NOT_FORWARDED = frozenset(
         b"trailer",
         b"triton-control",
         b"upgrade",
+        b"x-real-ip",
     }
 )
 _NOT_FORWARDED_PREFIX = b"triton-grpc-protocol-"
@@ -38,6 +39,9 @@ class RequestHead:
     Attributes:
         credential: the value of `Authorization`, else of `X-API-Key`.
         forwarded: the lines that a server may see.
+        accepts: the value of `Accept-Encoding`, which a server is never shown.
+        forwarded_for: the addresses in `X-Forwarded-For`, which are worth as much as whoever connects.
+        trace: the value of `traceparent`.
         length: Content-Length; None where it was not sent.
         json_bytes: Inference-Header-Content-Length; None where it was not sent.
         encoding: Content-Encoding in lower case, empty for none.
@@ -51,17 +55,20 @@ class RequestHead:
         "_connection",
         "_hosts",
         "_json_bytes",
+        "accepts",
         "chunked",
         "credential",
         "encoding",
         "expects_continue",
         "forwarded",
+        "forwarded_for",
         "json_bytes",
         "keep_alive",
         "length",
         "method",
         "old_http",
         "request_id",
+        "trace",
         "url",
     )
 
@@ -73,6 +80,9 @@ class RequestHead:
         self.length: int | None = None
         self.json_bytes: int | None = None
         self.encoding = b""
+        self.accepts = b""
+        self.forwarded_for = b""
+        self.trace = b""
         self.chunked = False
         self._bad_framing = False
         self.expects_continue = False
@@ -167,8 +177,21 @@ class RequestHead:
         if _REQUEST_ID.fullmatch(value):
             self.request_id = value
 
+    def _accept_encoding(self, value: bytes) -> None:
+        self.accepts = self.accepts + b"," + value if self.accepts else value
+
+    def _x_forwarded_for(self, value: bytes) -> None:
+        self.forwarded_for = self.forwarded_for + b"," + value if self.forwarded_for else value
+
+    def _traceparent(self, value: bytes) -> None:
+        self.trace = value
+        self.forwarded.append(b"traceparent: %b\r\n" % value)
+
 
 _READ = {
+    b"accept-encoding": RequestHead._accept_encoding,
+    b"traceparent": RequestHead._traceparent,
+    b"x-forwarded-for": RequestHead._x_forwarded_for,
     b"host": RequestHead._host,
     b"authorization": RequestHead._authorization,
     b"x-api-key": RequestHead._x_api_key,

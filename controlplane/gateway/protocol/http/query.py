@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -59,11 +58,9 @@ class QueryForwarding(Forwarding):
 
     def upstream_progressed(self) -> None:
         """Answers once everything arrived."""
-        upstream = self._upstream
+        upstream = self._progressed()
         if upstream is None:
             return
-        if not self._answered_at:
-            self._answered_at = time.perf_counter()
         if not upstream.complete:
             if total(upstream.chunks) > MAX_HELD_ANSWER_BYTES:
                 self._exchange.refuse(_bad_answer())
@@ -89,6 +86,9 @@ class QueryForwarding(Forwarding):
             self._find_server()
         except RefusedError as refusal:
             self._exchange.refuse(refusal)
+
+    def _can_resend(self) -> bool:
+        return True
 
     def _under_public_name(self, body: bytes) -> bytes:
         if self._endpoint is Endpoint.MODEL_CONFIG:

@@ -6,18 +6,21 @@ import asyncio
 import contextlib
 import logging
 import socket
+import ssl
 import time
 from collections.abc import Coroutine
 from typing import Any
 
 from controlplane.gateway.dataplane.plane import DataPlane
 from controlplane.gateway.protocol.http.connection import HttpConnection
+from controlplane.gateway.protocol.http.proxies import TrustedProxies
 from controlplane.gateway.upstream.pool import UpstreamPool
 
 logger = logging.getLogger(__name__)
 
 CHECK_INTERVAL_S = 0.2
 BACKLOG = 4096
+HANDSHAKE_TIMEOUT_S = 10.0
 DRAIN_IDLE_S = 0.5
 """While draining, a connection between two requests gets this long to send one more and be told to close."""
 
@@ -30,9 +33,10 @@ class HttpServer:
         draining: whether answers tell the client to close.
     """
 
-    def __init__(self, plane: DataPlane, pool: UpstreamPool) -> None:
+    def __init__(self, plane: DataPlane, pool: UpstreamPool, trusted_proxies: TrustedProxies | None = None) -> None:
         self.plane = plane
         self.pool = pool
+        self.trusted_proxies = trusted_proxies or TrustedProxies(())
         self.connections: set[HttpConnection] = set()
         self.draining = False
         self._tasks: set[asyncio.Task[None]] = set()
@@ -40,17 +44,28 @@ class HttpServer:
         self._watch: asyncio.Task[None] | None = None
         self._unrecorded_at = 0.0
 
-    async def listen(self, sock: socket.socket) -> None:
-        """Starts to accept on a bound socket, which other processes may accept on too."""
+    async def listen(self, sock: socket.socket, tls: ssl.SSLContext | None = None) -> None:
+        """Starts to accept on a bound socket, which other processes may accept on too.
+
+        Args:
+            tls: speaks TLS, with this certificate; plain TCP without.
+        """
         loop = asyncio.get_running_loop()
-        self._listener = await loop.create_server(lambda: HttpConnection(self), sock=sock, backlog=BACKLOG)
+        self._listener = await loop.create_server(
+            lambda: HttpConnection(self),
+            sock=sock,
+            backlog=BACKLOG,
+            ssl=tls,
+            ssl_handshake_timeout=None if tls is None else HANDSHAKE_TIMEOUT_S,
+        )
         self._watch = loop.create_task(self._keep_time())
 
-    def spawn(self, work: Coroutine[Any, Any, None]) -> None:
+    def spawn(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         """Runs something beside the callbacks, such as opening a connection."""
         task = asyncio.get_running_loop().create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+        return task
 
     def note_unrecorded(self) -> None:
         """Says, at most once a second, that requests are refused because they cannot be counted."""

@@ -1,7 +1,9 @@
+import time
+
 import pytest
 
 from controlplane.gateway.dataplane.refusals import RefusedError
-from controlplane.gateway.dataplane.route import Route, Router
+from controlplane.gateway.dataplane.route import MISSING_S, Route, Router
 from controlplane.gateway.orders import Orders
 from controlplane.wire.snapshot import KeyEntry, ModelEntry, ServerEntry
 from controlplane.wire.usage import Arm
@@ -97,12 +99,44 @@ def test_cordoned_and_unreachable_servers_are_the_last_resort(orders: Orders, ro
     assert router.pick(route, tried=[1, 2]) is None
 
 
-def test_a_server_that_was_reached_is_forgiven(orders: Orders, router: Router) -> None:
+def test_an_ejected_server_is_tried_again_by_one_request_at_a_time(
+    orders: Orders, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    route = router.resolve(_KEY, "echo", None)
+    router.began(orders.servers[2])
+    router.failed(orders.servers[1])
+    assert _picked(router, route) == 2
+
+    now += 0.6
+    assert [_picked(router, route) for _ in range(3)] == [1, 2, 2]
+    router.failed(orders.servers[1])
+    now += 0.6
+    assert _picked(router, route) == 2
+    now += 0.6
+    assert _picked(router, route) == 1
+
+
+def test_a_server_that_lacks_a_version_is_passed_over_for_that_version_alone(
+    orders: Orders, router: Router, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = 1000.0
+    monkeypatch.setattr(time, "monotonic", lambda: now)
+    first, second = router.resolve(_KEY, "echo", "1"), router.resolve(_KEY, "echo", "2")
+    router.missing(orders.servers[1], first)
+
+    assert (_picked(router, first), _picked(router, second)) == (2, 1)
+    now += MISSING_S + 1
+    assert _picked(router, first) == 1
+
+
+def test_a_server_that_answers_is_forgiven(orders: Orders, router: Router) -> None:
     router.failed(orders.servers[1])
     router.failed(orders.servers[1])
     assert router.unreachable == {1: 2}
 
-    router.began(orders.servers[1])
+    router.answered(orders.servers[1])
 
     assert router.unreachable == {}
 

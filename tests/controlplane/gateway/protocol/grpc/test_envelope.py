@@ -27,7 +27,7 @@ def _request(**fields: object) -> service_pb2.ModelInferRequest:
 
 
 def test_the_envelope_is_read_past_the_tensors() -> None:
-    assert read_envelope(_request().SerializeToString()) == InferEnvelope("m", "2", 300)
+    assert read_envelope(_request().SerializeToString()) == InferEnvelope("m", "2", 300, ("y",))
 
 
 def test_a_message_with_nothing_in_it_has_no_name() -> None:

@@ -3,7 +3,10 @@
 import gzip
 import time
 
+import numpy as np
 import pytest
+import tritonclient.grpc as triton_grpc
+from tritonclient.utils import InferenceServerException
 
 from controlplane.wire.keys import generate_key
 from controlplane.wire.usage import Cause
@@ -69,11 +72,8 @@ def test_everything_else_needs_one(gateway: Gateway, path: str) -> None:
         ("/v2/trace/setting", 403),
         ("/v2/models/echo/trace/setting", 403),
         ("/v2/logging", 403),
-        ("/v2/models/echo/stats", 501),
-        ("/v2/models/stats", 501),
-        ("/v2/models/echo/generate", 501),
-        ("/v2/models/echo/generate_stream", 501),
-        ("/v2/repository/index", 501),
+        ("/v2/repository/index/more", 403),
+        ("/v1/models/echo/nothing", 404),
         ("/v2/models/echo/versions/x/infer", 404),
         ("/nowhere", 404),
     ],
@@ -132,7 +132,7 @@ def test_a_key_is_held_to_its_scopes(gateway: Gateway) -> None:
         (b'{"inputs":[]}', 400, "expected 1 inputs but got 0 inputs for model 'echo'"),
         (_GOOD.replace(b"FP32", b"INT32"), 400, "data-type is 'INT32', but model 'echo' expects 'FP32'"),
         (_GOOD.replace(b"[1,3]", b"[3,1,1]"), 400, "unexpected shape for input 'x' for model 'echo'"),
-        (_GOOD.replace(b"[1,3]", b"[1,2]"), 500, "Shape does not match true shape"),
+        (_GOOD.replace(b"[1,3]", b"[1,2]"), 400, "Shape does not match true shape"),
         (_GOOD.replace(b'"x"', b'"z"'), 400, "'echo'"),
     ],
 )
@@ -166,6 +166,27 @@ def test_the_requests_that_kill_a_triton_do_no_harm(gateway: Gateway, body: byte
     packed = {"Content-Encoding": "gzip"} | key.header
     assert gateway.request("POST", _INFER, gzip.compress(body), packed).status == 400
     assert gateway.request("POST", _INFER, _GOOD, key.header).status == 200
+
+
+def test_a_classification_of_texts_does_no_harm(gateway: Gateway) -> None:
+    key = gateway.new_key()
+    texts = b'{"inputs":[{"name":"x","shape":[1,2],"datatype":"BYTES","data":["a","b"]}],"outputs":[%b]}'
+    numbers = _GOOD[:-1] + b',"outputs":[%b]}'
+    wish = b'{"name":"y","parameters":{"classification":2}}'
+
+    refused = gateway.request("POST", "/v2/models/text/infer", texts % wish, key.header)
+    assert (refused.status, refused.headers["X-Error-Code"]) == (400, "request.not_classifiable")
+    classes = gateway.request("POST", _INFER, numbers % wish, key.header).json["outputs"][0]
+    assert (classes["datatype"], classes["data"]) == ("BYTES", ["3.000000:2", "2.000000:1"])
+
+    client = triton_grpc.InferenceServerClient(gateway.grpc_address)
+    tensor = triton_grpc.InferInput("x", [1, 2], "BYTES")
+    tensor.set_data_from_numpy(np.array([["a", "b"]], dtype=object))
+    outputs = [triton_grpc.InferRequestedOutput("y", class_count=2)]
+    with pytest.raises(InferenceServerException, match="classification is not possible"):
+        client.infer("text", [tensor], outputs=outputs, headers=key.header)
+    assert client.infer("text", [tensor], headers=key.header).as_numpy("y").tolist() == [[b"a", b"b"]]
+    client.close()
 
 
 def test_a_million_tiny_chunks_do_no_harm(gateway: Gateway) -> None:
